@@ -1,0 +1,169 @@
+"""Perplexity that carries its own definition, so that two results are compared pairwise or not."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from greenkit.inputs.progress import progress_bar
+from greenkit.inputs.texts import Text
+from greenkit.inputs.tokens import token_windows
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class PerplexityRatio:
+    """One perplexity over another on the same windows.
+
+    `log_standard_error` is the paired standard error of the mean difference of losses in nats;
+    `low` and `high` are the ratio at minus and plus twice that.
+    """
+
+    value: float
+    log_standard_error: float
+    windows: int
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.value * math.exp(-2 * self.log_standard_error)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.value * math.exp(2 * self.log_standard_error)
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """The exponential of the mean loss over the windows, with all that defines it.
+
+    `window_losses` are mean losses in nats per scored token, one per window; `tokens_sha256`
+    names the token ids that were read.
+    """
+
+    value: float
+    window_tokens: int
+    stride: int
+    tokens_scored: int
+    window_ids: tuple[int, ...]
+    window_losses: tuple[float, ...]
+    tokens_sha256: str
+    device: str
+    dtype: str
+
+    @property
+    def definition(self) -> str:
+        """What was computed, in one line that two comparable results share."""
+        return (
+            f"{len(self.window_ids)} windows of {self.window_tokens} tokens, stride {self.stride}, "
+            f"{self.tokens_scored} tokens scored, window numbers {_shortened(self.window_ids)}, "
+            f"tokens sha256 {self.tokens_sha256[:12]}"
+        )
+
+    def ratio_to(self, base: Perplexity) -> PerplexityRatio:
+        """This perplexity over `base`, paired window by window.
+
+        Windows differ far more from one another than two models do on one window, so only the
+        paired difference separates models. Windows of one article are not independent: read the
+        interval as a lower bound on the uncertainty.
+        Raises ValueError if the definitions differ or there are fewer than two windows.
+        """
+        ours = (self.window_tokens, self.stride, self.window_ids, self.tokens_sha256)
+        theirs = (base.window_tokens, base.stride, base.window_ids, base.tokens_sha256)
+        if ours != theirs:
+            raise ValueError(
+                "Two perplexities compare only on the same tokens and windows: this one has "
+                f"{self.definition}; the other has {base.definition}."
+            )
+        if len(self.window_ids) < 2:
+            raise ValueError("One window has no spread: compare on two windows or more.")
+        pairs = zip(self.window_losses, base.window_losses, strict=True)
+        differences = [mine - other for mine, other in pairs]
+        spread = statistics.stdev(differences) / math.sqrt(len(differences))
+        return PerplexityRatio(math.exp(statistics.fmean(differences)), spread, len(differences))
+
+    def __str__(self) -> str:
+        return f"perplexity {self.value:.2f} ({self.definition})"
+
+
+def _shortened(numbers: tuple[int, ...]) -> str:
+    if len(numbers) <= 4:
+        return ", ".join(map(str, numbers))
+    return f"{numbers[0]}, {numbers[1]}, … {numbers[-1]}"
+
+
+def perplexity(
+    model: torch.nn.Module,
+    tokenizer: Any,
+    text: Text | str,
+    *,
+    window_tokens: int = 512,
+    stride: int | None = None,
+    windows: int | Sequence[int] | None = 16,
+    batch_size: int = 1,
+) -> Perplexity:
+    """How surprised a causal language model is by a text.
+
+    Every window scores its last `stride` tokens (without overlap: all but its first one), so
+    that each window counts the same. Losses are computed in float32 whatever the model's dtype.
+
+    Args:
+        model: returns logits of shape (batch, tokens, vocabulary).
+        tokenizer: the model's own.
+        text: a split of `load_text`, or a string.
+        window_tokens, stride, windows: see `token_windows`; 16 evenly spaced windows by default.
+        batch_size: windows per forward pass; raise it on a GPU.
+
+    Raises:
+        ValueError: the text is too short, a number makes no sense, or the model returns a loss
+            that is not finite.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+    chosen = token_windows(
+        tokenizer, text, window_tokens=window_tokens, stride=stride, windows=windows
+    )
+    scored = min(chosen.stride, window_tokens - 1)
+    weight = next(model.parameters())
+    was_training = model.training
+    model.eval()
+    losses: list[float] = []
+    try:
+        with torch.no_grad(), progress_bar("perplexity", len(chosen.numbers), "window") as bar:
+            for start in range(0, len(chosen.numbers), batch_size):
+                ids = chosen.ids[start : start + batch_size].to(weight.device)
+                logits = model(input_ids=ids, use_cache=False).logits
+                for row, target in zip(logits, ids, strict=True):
+                    guesses = row[-scored - 1 : -1].float()
+                    losses.append(cross_entropy(guesses, target[-scored:]).item())
+                bar.update(len(ids))
+    finally:
+        model.train(was_training)
+    if not all(map(math.isfinite, losses)):
+        raise ValueError(
+            f"The model's loss is not finite on windows of {window_tokens} tokens in "
+            f"{weight.dtype}: its weights or this dtype overflow; try float32."
+        )
+    return Perplexity(
+        value=math.exp(statistics.fmean(losses)),
+        window_tokens=window_tokens,
+        stride=chosen.stride,
+        tokens_scored=scored * len(losses),
+        window_ids=chosen.numbers,
+        window_losses=tuple(losses),
+        tokens_sha256=chosen.sha256,
+        device=str(weight.device),
+        dtype=str(weight.dtype).removeprefix("torch."),
+    )

@@ -1,0 +1,193 @@
+"""A cache of its own for each test, and a package index on this machine with one small wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from greenkit.inputs.assets import ASSETS, Asset, Package
+
+ROOT = Path(__file__).parents[2]
+CONTENT = b"real data, two hundred kilobytes of it\n" * 5000
+MEMBER = "greenfake/data.bin"
+WHEEL = "greenfake-1.0-py3-none-any.whl"
+
+FETCH = """
+import json, sys
+from greenkit.inputs.assets import ASSETS, Asset, AssetError, Package
+told = json.loads(sys.argv[1])
+asset = Asset(**{**told, "package": Package(**told["package"])})
+ASSETS[asset.id] = asset
+import greenkit.inputs.fetching as fetching
+exec(sys.argv[2])
+try:
+    print(fetching.fetch(asset.id))
+except AssetError as error:
+    sys.exit(f"AssetError: {error}")
+"""
+
+
+@dataclass
+class Index:
+    """What the server serves, how badly, and what it was asked for."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    cut_at: int | None = None
+    stall: threading.Event | None = None
+    stalled: threading.Event = field(default_factory=threading.Event)
+    address: str = ""
+
+    def downloads(self) -> int:
+        """How often the wheel itself was asked for."""
+        return sum(path.endswith(".whl") for path in self.asked)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder that GREENKIT_CACHE names."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GREENKIT_CACHE", str(folder))
+    monkeypatch.delenv("GREENKIT_OFFLINE", raising=False)
+    return folder
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    """A package index on 127.0.0.1 that pip is told to use, and no other."""
+    state = Index()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.path)
+            body = state.files.get(self.path)
+            self.send_response(404 if body is None else 200)
+            body = body or b""
+            kind = "text/html" if "/simple/" in self.path else "application/octet-stream"
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if "/simple/" not in self.path:
+                if state.stall is not None:
+                    self.wfile.write(body[: len(body) // 2])
+                    self.wfile.flush()
+                    state.stalled.set()
+                    state.stall.wait(30)
+                    body = body[len(body) // 2 :]
+                elif state.cut_at is not None:
+                    body = body[: state.cut_at]
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    state.address = f"http://127.0.0.1:{server.server_port}"
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{state.address}/simple")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield state
+    if state.stall is not None:
+        state.stall.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def asset(cache: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> Asset:
+    """An asset whose wheel lies on the index and whose canonical address answers with 404."""
+    wheel = _wheel()
+    page = f'<a href="/files/{WHEEL}#sha256={_sha256(wheel)}">{WHEEL}</a>'
+    index.files["/simple/greenfake/"] = page.encode()
+    index.files[f"/files/{WHEEL}"] = wheel
+    made = Asset(
+        id="fake",
+        file="data.bin",
+        sha256=_sha256(CONTENT),
+        bytes=len(CONTENT),
+        package=Package("greenfake", "1.0", WHEEL, _sha256(wheel), len(wheel)),
+        member=MEMBER,
+        licence="CC0",
+        attribution="nobody",
+        canonical=f"{index.address}/canonical/data.bin",
+    )
+    monkeypatch.setitem(ASSETS, "fake", made)
+    return made
+
+
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without pip, as uv and conda make them."""
+    monkeypatch.setitem(sys.modules, "pip", None)
+
+
+@pytest.fixture
+def alter(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Asset]:
+    """Put an asset with other values into the table."""
+
+    def put(asset: Asset, **values: object) -> Asset:
+        other = replace(asset, **values)
+        monkeypatch.setitem(ASSETS, asset.id, other)
+        return other
+
+    return put
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start another process that fetches an asset, `before` being code that it runs first."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(asset: Asset, before: str = "") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", FETCH, json.dumps(asdict(asset)), before]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _wheel() -> bytes:
+    about = "Metadata-Version: 2.1\nName: greenfake\nVersion: 1.0\n"
+    tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(MEMBER, CONTENT)
+        wheel.writestr("greenfake-1.0.dist-info/METADATA", about)
+        wheel.writestr("greenfake-1.0.dist-info/WHEEL", tags)
+        wheel.writestr("greenfake-1.0.dist-info/RECORD", "")
+    return file.getvalue()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
