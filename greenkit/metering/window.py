@@ -1,0 +1,101 @@
+"""A window: a named block of work, and the energy of each sensor in it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from greenkit.foundations import Domain, Provenance, Quantity, Reading, total
+from greenkit.metering.curve import EnergyCurve
+
+if TYPE_CHECKING:
+    from greenkit.metering.meter import EnergyMeter
+
+RANK = (Provenance.MEASURED, Provenance.SIMULATED, Provenance.REPLAYED, Provenance.ESTIMATED)
+
+
+class NotMeasuredError(RuntimeError):
+    """There is no energy value to give; the message says why. It is never replaced by 0."""
+
+
+@dataclass(slots=True)
+class Window:
+    """A metered block: two instants, its name, and the work done in it (e.g. tokens=128)."""
+
+    name: str
+    work: dict[str, float]
+    _meter: EnergyMeter = field(repr=False)
+    _curves: Sequence[EnergyCurve] = field(repr=False)
+    start_s: float = math.nan
+    end_s: float = math.nan
+
+    def __enter__(self) -> Window:
+        if not math.isnan(self.start_s):
+            raise RuntimeError(f"window {self.name!r} was used already; open another one")
+        self._meter.synchronize()
+        self.start_s = time.perf_counter()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not any(exception):  # a device in error would hide the exception behind its own
+            self._meter.synchronize()
+        self.end_s = time.perf_counter()
+        self._meter.windows.append(self)
+
+    @property
+    def duration_s(self) -> float:
+        """Wall time between the two instants, in seconds."""
+        return self.end_s - self.start_s
+
+    def look(self) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
+        """One reading per sensor that has one for this window, and one sentence per other sensor.
+
+        Raises NotMeasuredError while the window is open.
+        """
+        if math.isnan(self.duration_s):
+            raise NotMeasuredError(f"not measured: window {self.name!r} has not ended yet")
+        return self._meter.look(self.start_s, self.end_s, self._curves)
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """One reading per sensor that has one for this window."""
+        return self.look()[0]
+
+    @property
+    def reading(self) -> Reading:
+        """The headline reading: the best provenance at hand. Raises NotMeasuredError."""
+        return headline(*self.look())
+
+    def per(self, unit: str) -> Quantity:
+        """Energy per unit of the work named when the window was opened, e.g. ``per("tokens")``.
+
+        Raises KeyError where the window was opened without that work.
+        """
+        if unit not in self.work:
+            raise KeyError(
+                f"window {self.name!r} was opened without {unit}=…; it knows "
+                f"{', '.join(self.work) or 'no work'}"
+            )
+        return self.reading.per(self.work[unit], unit.removesuffix("s"))
+
+
+def headline(readings: Sequence[Reading], reasons: Sequence[str]) -> Reading:
+    """The sum of the readings of the best provenance: measured before simulated before estimated.
+
+    A second opinion on energy that is in the sum already is left out, and so is the whole machine
+    where a part of it is measured. A sensor that gave nothing is named in the note. Raises
+    NotMeasuredError with all reasons where there is no reading.
+    """
+    for provenance in RANK:
+        chosen: list[Reading] = []
+        for reading in sorted(readings, key=lambda r: r.domain is Domain.MACHINE):
+            new = not any(reading.overlaps(other) for other in chosen)
+            if reading.provenance is provenance and new:
+                chosen.append(reading)
+        if chosen:
+            best = total(chosen)
+            return replace(best, note=", ".join(filter(None, (best.note, *reasons))))
+    raise NotMeasuredError("; ".join(reasons) or "not measured: there is no sensor")

@@ -1,0 +1,78 @@
+"""Waves of known energy, read by the rules of the sampler on a clock that nobody waits for."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+
+from greenkit.metering.curve import EnergyCurve
+from greenkit.metering.sensor import Kind, SensorError
+from greenkit.metering.simulated import SimulatedSensor, Wave, constant, ramp, square, steps
+
+WAVES = {
+    "constant": constant(200),
+    "ramp": ramp(60, 300, period_s=3.1),
+    "square": square(60, 300, period_s=0.37),
+    "plateaus": square(60, 300, period_s=2.3),
+    "stairs": steps((0.5, 60), (0.5, 120), (0.5, 180), (0.5, 240)),
+    "bursts": steps((0.02, 300), (0.35, 60)),  # shorter than the tick
+}
+LENGTHS_S = (5.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
+
+
+def sensor(wave: Wave, kind: Kind = Kind.TICKS, **settings: float) -> SimulatedSensor:
+    """A simulated card whose clock stands still: it is read at instants of the test's choosing."""
+    return SimulatedSensor(wave, kind=kind, clock=lambda: 0.0, **settings)
+
+
+def watch(
+    card: SimulatedSensor,
+    until_s: float,
+    *,
+    poll_s: float | None = None,
+    late: float = 0.0,
+    seed: int = 0,
+    phase_s: float = 0.013,
+) -> EnergyCurve:
+    """The curve of a card that is read as the sampler reads it, or every `poll_s` seconds.
+
+    A share `late` of the reads comes up to 300 ms late.
+    """
+    rng, curve, time_s = random.Random(seed), EnergyCurve(card.info), phase_s
+    while time_s < until_s:
+        try:
+            curve.push(time_s, card.read_at(time_s))
+        except SensorError as error:
+            curve.fail(time_s, str(error))
+        time_s = curve.next_read_s(time_s) if poll_s is None else time_s + poll_s
+        time_s += 0.001 * rng.random() + (0.3 * rng.random() if rng.random() < late else 0.0)
+    return curve
+
+
+def windows(
+    wave: Wave, length_s: float, until_s: float, *, aligned: str, count: int, seed: int = 1
+) -> Iterator[tuple[float, float]]:
+    """Random windows, or windows of which the "start" or "both" ends lie on a step of power."""
+    rng = random.Random(seed)
+    edges = [0.0]
+    for duration, _, _ in wave.pieces[:-1]:
+        edges.append(edges[-1] + duration)
+
+    def step_near(time_s: float) -> float:
+        return round(time_s / wave.period_s) * wave.period_s + rng.choice(edges)
+
+    for _ in range(count):
+        start = 3 + rng.random() * (until_s - 12)
+        if aligned != "random":
+            start = step_near(start)
+        end = start + length_s
+        if aligned == "both":
+            end = step_near(end)
+        if end > start + 1e-9:
+            yield start, end
+
+
+def rms(values: list[float]) -> float:
+    """Root mean square."""
+    return math.sqrt(sum(v * v for v in values) / len(values))
