@@ -1,0 +1,1 @@
+"""The course's own room: the lab contract, run records, exercises and notebooks."""

@@ -1,0 +1,7 @@
+"""The hidden tests of all exercises; each says what is wrong with an answer."""
+
+from __future__ import annotations
+
+from greenkit.course import answers_first_joule
+
+__all__ = ["answers_first_joule"]

@@ -1,0 +1,59 @@
+"""Exercises: a stub to fill in, visible examples, hidden tests, and feedback that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class NotRight(Exception):
+    """An answer is wrong; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of one lab; `test` raises NotRight with the reason."""
+
+    lab: str
+    name: str
+    test: Callable[[Any], None]
+
+    _known: ClassVar[dict[tuple[str, str], Exercise]] = {}
+
+    @classmethod
+    def named(cls, lab: str, name: str) -> Exercise:
+        """The exercise of that name. Raises KeyError with the names that exist."""
+        import greenkit.course.answers  # noqa: F401  (registers the exercises of all labs)
+
+        try:
+            return cls._known[lab, name]
+        except KeyError:
+            names = ", ".join(n for known, n in cls._known if known == lab)
+            raise KeyError(f"lab {lab} has no exercise {name!r}; it has: {names}") from None
+
+    def check(self, answer: Any) -> bool:
+        """Print the feedback for an answer; an answer left at None or `...` is not attempted."""
+        if answer is None or answer is ...:
+            print(f"{self.name}: not attempted")
+            return False
+        try:
+            self.test(answer)
+        except NotRight as reason:
+            print(f"{self.name}: not yet. {reason}")
+            return False
+        except Exception as error:
+            print(f"{self.name}: your code raised {type(error).__name__}: {error}")
+            return False
+        print(f"{self.name}: right")
+        return True
+
+
+def exercise(lab: str, name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a test as the check of an exercise."""
+
+    def register(test: Callable[[Any], None]) -> Callable[[Any], None]:
+        Exercise._known[lab, name] = Exercise(lab, name, test)
+        return test
+
+    return register

@@ -1,0 +1,263 @@
+"""The lab contract: set up, predict, claim, reveal, decide, and leave a record behind."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from greenkit.course import reveal, tools
+from greenkit.course.device import device_facts
+from greenkit.course.exercises import Exercise
+from greenkit.course.runs import SCHEMA, Run, reference_runs, write_record
+from greenkit.course.show import glue, markdown_table, show_markdown
+from greenkit.course.traces import gpu_trace
+from greenkit.foundations import Provenance, Quantity, Ratio, Reading
+from greenkit.metering import EnergyCurve, EnergyMeter
+from greenkit.metering.live import LiveLine
+from greenkit.metering.replay import Trace, trace_to_dict
+
+EXAMPLES = "GREENKIT_EXAMPLE_PREDICTIONS"
+FULL = "GREENKIT_FULL"
+KINDS = ("exact", "here", "energy")
+MARGIN = 0.1
+PROVEN = (Provenance.MEASURED, Provenance.REPLAYED, Provenance.SIMULATED)
+
+_current: Lab | None = None
+
+
+@dataclass
+class Lab:
+    """One run of one lab. Make it with `greenkit.lab(name)`.
+
+    `meter` is open from the setup cell on; use it for every window of the lab.
+    """
+
+    name: str
+    meter: EnergyMeter
+    device: Mapping[str, Any]
+    full: bool
+    started_s: float
+    predictions: dict[str, float] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    decision: dict[str, Any] = field(default_factory=dict)
+    traces: list[dict[str, Any]] = field(default_factory=list)
+    example_predictions: bool = False
+
+    @property
+    def size(self) -> str:
+        """ "quick" live, "full" when a reference run is recorded."""
+        return "full" if self.full else "quick"
+
+    @property
+    def has_sensor(self) -> bool:
+        """True where a sensor of this machine can be read; False where energy is estimated."""
+        return any(s.info.provenance is not Provenance.ESTIMATED for s in self.meter.sensors)
+
+    def references(self) -> list[Run]:
+        """The reference runs of this lab on named devices."""
+        return reference_runs(self.name)
+
+    def predict(self, *, example: Mapping[str, float], **guesses: float | None) -> None:
+        """Keep your guesses, made before anything runs.
+
+        Replace each None by a number. `example` is used in place of None only while the course
+        itself is built and tested. Raises ValueError for a guess that is not a positive number.
+        """
+        if unknown := set(example) ^ set(guesses):
+            raise ValueError(f"predict and its example must name the same things: {unknown}")
+        self.example_predictions = os.environ.get(EXAMPLES) == "1"
+        for name, guess in guesses.items():
+            value = example[name] if guess is None and self.example_predictions else guess
+            if value is None:
+                print(f"{name}: no prediction yet - put a number in place of None")
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ValueError(f"{name} needs a number above 0, got {value!r}")
+            self.predictions[name] = float(value)
+            whose = "the course's example" if guess is None else "yours"
+            print(f"{name}: {value:g} ({whose})")
+
+    def keep(self, name: str, value: Reading | Quantity | Ratio | float | str) -> None:
+        """Keep a result for the reveal and for the record."""
+        self.results[name] = value
+
+    def keep_trace(self, curve: EnergyCurve, start_s: float, end_s: float) -> None:
+        """Keep the raw ticks of a curve between two instants, with the windows marked in them."""
+        marks: dict[str, list[tuple[float, float]]] = {}
+        for window in self.meter.windows:
+            if window.start_s >= start_s and window.end_s <= end_s:
+                marks.setdefault(window.name, []).append((window.start_s, window.end_s))
+        self.traces.append(trace_to_dict(curve, marks, origin_s=start_s, end_s=end_s))
+
+    def claim(self, text: str, holds: bool, *, kind: str, evidence: Reading | None = None) -> None:
+        """Assert a claim that the text makes; a lab whose claim does not hold fails.
+
+        `kind` is "exact" (arithmetic), "here" (time or quality on this machine) or "energy", which
+        needs `evidence`: on an estimate it is not asserted, because an estimate proves nothing
+        about joules.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind is one of {', '.join(KINDS)}; got {kind!r}")
+        if kind == "energy":
+            if evidence is None:
+                raise ValueError("an energy claim needs the reading that it rests on")
+            if evidence.provenance not in PROVEN:
+                self.claims.append({"text": text, "kind": kind, "held": None})
+                print(f"not asserted on this machine ({evidence.provenance.value}): {text}")
+                return
+        self.claims.append({"text": text, "kind": kind, "held": bool(holds)})
+        if not holds:
+            raise AssertionError(f"the claim does not hold here: {text}")
+        print(f"holds: {text}")
+
+    def claim_ratio(self, text: str, ratio: Ratio, *, above_one: bool, kind: str = "here") -> None:
+        """Assert that a ratio lies above (or below) 1, if it can be told from 1 at all.
+
+        Where its interval does not exclude 1 by 10 % the result is "not separable here": that is
+        a result too, and not a failure.
+        """
+        if not ratio.excludes_one(MARGIN):
+            self.claims.append({"text": text, "kind": kind, "held": None})
+            print(f"not separable here ({ratio}): {text}")
+            return
+        self.claim(text, (ratio.value > 1) == above_one, kind=kind)
+
+    def exercise(self, name: str, answer: Any) -> None:
+        """Check an answer and print what is wrong with it, not only that it is wrong."""
+        Exercise.named(self.name, name).check(answer)
+
+    def reveal(self, **results: Reading | Quantity | float) -> None:
+        """Show prediction, own result and reference runs side by side, with a verdict."""
+        for name, value in results.items():
+            self.keep(name, value)
+        show_markdown(reveal.table(self.predictions, results, self.references()))
+        if self.example_predictions:
+            print("(the predictions shown are the course's examples)")
+
+    def decide(self, *, choice: str, evidence: Sequence[object], change_my_mind: str) -> None:
+        """Three lines: a choice, two numbers as evidence, and what would change your mind.
+
+        Raises ValueError where a line is empty or there are fewer than two numbers.
+        """
+        if not choice.strip() or not change_my_mind.strip():
+            raise ValueError("a decision needs a choice and what would change your mind")
+        if len(evidence) < 2:
+            raise ValueError(f"a decision needs two numbers as evidence, got {len(evidence)}")
+        self.decision = {
+            "choice": choice,
+            "evidence": [str(e) for e in evidence],
+            "change_my_mind": change_my_mind,
+        }
+        lines = [f"**Choice.** {choice}", *(f"**Evidence.** {e}" for e in evidence)]
+        show_markdown("\n\n".join([*lines, f"**What would change my mind.** {change_my_mind}"]))
+
+    def live(self) -> LiveLine:
+        """A line that shows the power of now while the block below it runs."""
+        return LiveLine(self.meter)
+
+    def gpu_trace(self) -> Trace:
+        """The raw ticks of a recorded GPU, or of a simulated card where none is recorded yet."""
+        return gpu_trace(self.references())
+
+    def show(self, markdown: str) -> None:
+        """Display Markdown, or print it where there is no Jupyter."""
+        show_markdown(markdown)
+
+    def show_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Display a table."""
+        show_markdown(markdown_table(header, rows))
+
+    def show_tools(self) -> None:
+        """What well-known tools said of one and the same burst of work (recorded)."""
+        show_markdown(tools.burst_table(tools.tool_results()))
+
+    def show_published(self) -> None:
+        """Published J/token of large models, to stand beside one's own result."""
+        show_markdown(reveal.published())
+
+    def glue(self, name: str, value: Any) -> None:
+        """Hand a value to the prose of this notebook (`{glue:text}`), and keep it."""
+        self.keep(name, value)
+        glue(name, value)
+
+    def record(self, stamp: str = "") -> dict[str, Any]:
+        """Everything this run produced, as plain values of the run schema."""
+        readings = self.meter.total.readings
+        return {
+            "schema": SCHEMA,
+            "lab": self.name,
+            "size": self.size,
+            "date": datetime.date.today().isoformat(),
+            "stamp": stamp,
+            "device": dict(self.device),
+            "seconds": round(time.perf_counter() - self.started_s, 1),
+            "predictions": dict(self.predictions),
+            "results": {name: _plain(value) for name, value in self.results.items()},
+            "claims": list(self.claims),
+            "decision": dict(self.decision),
+            "footprint": [r.to_dict() for r in readings],
+            "traces": list(self.traces),
+        }
+
+    def footprint(self) -> None:
+        """Print what this lab itself used and write run.json into labs/out (an ignored folder)."""
+        for reading in self.meter.total.readings:
+            print(f"this lab used {reading.wh()} in {reading.duration_s:.0f} s")
+        folder = Path("out") / self.name
+        path = write_record(self.record(), folder / "run.json")
+        print(f"your run is in {path.as_posix()}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Reading):
+        return value.to_dict()
+    if isinstance(value, Quantity):
+        return {
+            "value": value.value,
+            "low": value.low,
+            "high": value.high,
+            "unit": value.unit,
+            "label": value.label,
+        }
+    if isinstance(value, Ratio):
+        return {"value": value.value, "low": value.low, "high": value.high, "label": value.label}
+    return value
+
+
+def lab(name: str) -> Lab:
+    """Start a lab: open its meter and print what this machine can measure, and how well.
+
+    Raises ValueError for a name that is not a plain word with underscores.
+    """
+    global _current
+    if not name.replace("_", "").isalnum():
+        raise ValueError(f"a lab's name is letters, digits and underscores, got {name!r}")
+    if _current is not None:
+        _current.meter.__exit__()
+    meter = EnergyMeter()
+    meter.__enter__()
+    _current = Lab(
+        name=name,
+        meter=meter,
+        device=device_facts(),
+        full=os.environ.get(FULL) == "1",
+        started_s=time.perf_counter(),
+    )
+    print(reveal.setup(_current.device, meter))
+    return _current
+
+
+def budget_card(name: str) -> None:
+    """Show what a lab takes on each recorded device: time, energy, date."""
+    show_markdown(reveal.card(name, reference_runs(name)))
+
+
+def current_lab() -> Lab | None:
+    """The lab that was started last in this process, if any."""
+    return _current

@@ -1,0 +1,128 @@
+"""What a lab generates for its learner: the setup report, the reveal and the budget card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from greenkit.course.runs import Run
+from greenkit.course.show import markdown_table
+from greenkit.foundations import Quantity, Reading
+from greenkit.foundations.published import JOULES_PER_TOKEN
+from greenkit.metering import EnergyMeter
+
+BAND = 2.0  # a result within a factor of two of a reference is in its band
+
+
+def setup(device: Mapping[str, Any], meter: EnergyMeter) -> str:
+    """The setup report: device, sensors with provenance, and why there are not more."""
+    lines = [f"device    {device['name']} ({device['memory_gb']:g} GB)"]
+    for sensor in meter.sensors:
+        info = sensor.info
+        interval = f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
+        lines.append(f"sensor    {info.name}: {info.provenance.value}, {interval}")
+        lines.append(f"          {info.method}; sees {info.domain.value}")
+    lines += [f"missing   {reason}" for reason in meter.reasons]
+    return "\n".join(lines)
+
+
+def table(
+    predictions: Mapping[str, float],
+    results: Mapping[str, Reading | Quantity | float],
+    references: Sequence[Run],
+) -> str:
+    """Prediction, own result and reference runs side by side, with a verdict each."""
+    rows = []
+    for name, value in results.items():
+        guess = predictions.get(name)
+        rows.append((_words(name), "you", _value(value), _verdict(guess, value)))
+        rows.append(("", "your prediction", f"{guess:g}" if guess else "no prediction made", ""))
+        for run in references:
+            reference = run.record["results"].get(name)
+            if reference is not None:
+                rows.append(("", run.label, _recorded(reference), _band(value, reference, run)))
+        if not any(run.kind == "gpu" for run in references):
+            rows.append(("", "a GPU", "not recorded yet", ""))
+    return markdown_table(("what", "who", "value", "verdict"), rows)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(value: Reading | Quantity | float) -> float:
+    if isinstance(value, Reading):
+        return value.joules
+    return value.value if isinstance(value, Quantity) else float(value)
+
+
+def _value(value: Reading | Quantity | float) -> str:
+    if isinstance(value, Reading | Quantity):
+        return f"{value.text}, {value.provenance}"
+    return f"{value:.3g}"
+
+
+def _recorded(reference: Any) -> str:
+    if isinstance(reference, dict) and "joules" in reference:
+        reading = Reading.from_dict(reference)
+        return f"{reading.text}, {reading.provenance.value}"
+    if isinstance(reference, dict):
+        label = str(reference["label"]).split(" (", 1)[0]
+        unit = str(reference.get("unit", ""))
+        shown = Quantity(
+            reference["value"],
+            reference["low"],
+            reference["high"],
+            unit,
+            label,
+            label,
+            approximate=label.startswith("estimated"),
+        )
+        return f"{shown.text}, {label}"
+    return f"{reference:.3g}"
+
+
+def _verdict(guess: float | None, value: Reading | Quantity | float) -> str:
+    if not guess:
+        return "no prediction made"
+    result = _number(value)
+    if isinstance(value, Reading | Quantity) and value.low <= guess <= value.high:
+        return "your prediction is inside the interval"
+    times = guess / result
+    side = "too high" if times > 1 else "too low"
+    return f"{max(times, 1 / times):.1f}× {side}"
+
+
+def _band(value: Reading | Quantity | float, reference: Any, run: Run) -> str:
+    theirs = reference
+    if isinstance(reference, dict):
+        theirs = reference["joules"] if "joules" in reference else reference["value"]
+    times = _number(value) / theirs if theirs else math.inf
+    if 1 / BAND <= times <= BAND:
+        return f"you are inside the band of {run.device}"
+    return f"you are at {times:.2g}× of {run.device}"
+
+
+def card(lab: str, references: Sequence[Run]) -> str:
+    """The budget card: what the lab takes on each recorded device. Never typed."""
+    if not references:
+        return f"**Budget of {lab}.** Not recorded yet on any device."
+    rows = []
+    for run in references:
+        energy = " + ".join(_wh(entry) for entry in run.record["footprint"]) or "not measured"
+        rows.append((run.device, f"{run.record['seconds'] / 60:.1f} min", energy, run.date))
+    if not any(run.kind == "gpu" for run in references):
+        rows.append(("a GPU", "not recorded yet", "", ""))
+    return markdown_table(("recorded on", "running time", "energy", "date"), rows)
+
+
+def _wh(entry: Mapping[str, Any]) -> str:
+    reading = Reading.from_dict(entry)
+    return f"{reading.wh().text}, {reading.provenance.value}"
+
+
+def published() -> str:
+    """Published J/token of large models as a table."""
+    rows = [(p.what, p.text, p.boundary, p.citation) for p in JOULES_PER_TOKEN]
+    return markdown_table(("published", "energy", "boundary", "source"), rows)

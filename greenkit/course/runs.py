@@ -1,0 +1,136 @@
+"""Run records: one schema for a learner's run.json and for the reference runs of named devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from greenkit.foundations import Reading
+from greenkit.metering.replay import Trace, trace_from_dict
+
+SCHEMA = 1
+FIELDS: dict[str, type | tuple[type, ...]] = {
+    "schema": int,
+    "lab": str,
+    "size": str,
+    "date": str,
+    "stamp": str,
+    "device": dict,
+    "seconds": (int, float),
+    "predictions": dict,
+    "results": dict,
+    "claims": list,
+    "decision": dict,
+    "footprint": list,
+    "traces": list,
+}
+
+
+class RunError(ValueError):
+    """A run record does not have the form that the course expects."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run of a lab."""
+
+    record: Mapping[str, Any]
+
+    @property
+    def device(self) -> str:
+        """The name of the machine it ran on."""
+        return str(self.record["device"]["name"])
+
+    @property
+    def kind(self) -> str:
+        """ "cpu" or "gpu"."""
+        return str(self.record["device"]["kind"])
+
+    @property
+    def date(self) -> str:
+        """ISO date of the run."""
+        return str(self.record["date"])
+
+    @property
+    def label(self) -> str:
+        """Device and date, as tables print them."""
+        return f"{self.device}, {self.date}"
+
+    def reading(self, name: str) -> Reading | None:
+        """A recorded reading as `replayed`, or None where the run has no such result."""
+        value = self.record["results"].get(name)
+        if not isinstance(value, dict) or "joules" not in value:
+            return None
+        return Reading.from_dict(value, replayed_from=self.label)
+
+    def traces(self) -> list[Trace]:
+        """The raw traces of the run, to draw windows on."""
+        return [
+            trace_from_dict(t, recorded_on=self.device, date=self.date)
+            for t in self.record["traces"]
+        ]
+
+
+def check_record(record: Mapping[str, Any]) -> None:
+    """Raise RunError where a record lacks a field, has a wrong type, or is of another schema."""
+    if record.get("schema") != SCHEMA:
+        raise RunError(
+            f"this greenkit reads run records of schema {SCHEMA}, got {record.get('schema')}"
+        )
+    for name, kind in FIELDS.items():
+        if name not in record:
+            raise RunError(f"the run record lacks the field {name!r}")
+        if not isinstance(record[name], kind):
+            raise RunError(f"field {name!r} of the run record must be {kind}, got {record[name]!r}")
+    if record["size"] not in ("quick", "full"):
+        raise RunError(f"size is 'quick' or 'full', got {record['size']!r}")
+    for name, value in record["results"].items():
+        if isinstance(value, dict) and "joules" in value:
+            Reading.from_dict(value)
+        elif not isinstance(value, int | float | str | bool | dict | list | None):
+            raise RunError(f"result {name!r} is not a plain value: {value!r}")
+
+
+def write_record(record: Mapping[str, Any], path: Path) -> Path:
+    """Check a record and write it whole or not at all."""
+    check_record(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=1, ensure_ascii=False, allow_nan=False)
+            file.write("\n")
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_record(path: Path) -> Run:
+    """Read and check one record. Raises RunError with the file's name."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        check_record(record)
+    except (json.JSONDecodeError, RunError, KeyError) as error:
+        raise RunError(f"{path}: {error}") from error
+    return Run(record)
+
+
+def reference_folder() -> Path:
+    """Where the reference runs lie: in the installed package, or in the repository."""
+    package = Path(__file__).resolve().parents[1]
+    shipped = package / "reference"
+    return shipped if shipped.is_dir() else package.parent / "labs" / "reference"
+
+
+def reference_runs(lab: str) -> list[Run]:
+    """All recorded reference runs of a lab, GPUs first, then by device name."""
+    runs = [read_record(path) for path in sorted(reference_folder().glob(f"*/*_{lab}.json"))]
+    return sorted(runs, key=lambda run: (run.kind != "gpu", run.device))

@@ -1,0 +1,163 @@
+"""What other tools said of a known load: the benchmark's record as tables and a figure.
+
+``python -m greenkit.course.tools FILE.png`` writes the figure, for the README.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from greenkit.course.runs import reference_folder
+from greenkit.course.show import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OURS = "greenkit"
+SQUARE_WAVE = "square 60/300 W, 0.37 s"
+MARKERS = "osD^vP"
+NOT_RECORDED = "Not recorded yet: `make bench` runs the comparison."
+
+
+def tool_results() -> dict[str, Any] | None:
+    """The record of `benchmarks/`, or None where the comparison was not run yet."""
+    shipped = reference_folder() / "tools.json"
+    in_repository = Path(__file__).resolve().parents[2] / "benchmarks" / "results.json"
+    for path in (shipped, in_repository):
+        if path.is_file():
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return found
+    return None
+
+
+def burst_table(results: Mapping[str, Any] | None) -> str:
+    """What each tool reported for one and the same burst of CPU work, and of what it is made."""
+    if results is None:
+        return NOT_RECORDED
+    rows = []
+    seen = set()
+    for row in results["burst"]:
+        if row["tool"] in seen:
+            continue
+        seen.add(row["tool"])
+        rows.append((_name(results, row["tool"]), *_burst_cells(row)))
+    header = ("tool", "reports", "made of", "says in its result where it comes from")
+    return f"{markdown_table(header, rows)}\n\n{_where(results)}"
+
+
+def _burst_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    if "error" in row:
+        return f"an error: {row['error'][:60]}", "", ""
+    value = f"**{row['total_j']:.3g} J**"
+    if row["interval_j"]:
+        low, high = row["interval_j"]
+        value = f"**~{row['total_j']:.2g} J** ({low:.2g} to {high:.2g})"
+    parts = [f"{part} {joules:.3g} J" for part, joules in row["parts_j"].items() if joules]
+    return value, ", ".join(parts) or "nothing", ", ".join(row["provenance_in_result"]) or "no"
+
+
+def windows_table(results: Mapping[str, Any] | None, wave: str, windows: str) -> str:
+    """Rms error of each tool on a simulated card, per length of window, in percent of the truth."""
+    if results is None:
+        return NOT_RECORDED
+    chosen = [r for r in results["windows"] if r["wave"] == wave and r["windows"] == windows]
+    lengths = sorted({row["length_s"] for row in chosen}, reverse=True)
+    rows = []
+    for tool in dict.fromkeys(row["tool"] for row in chosen):
+        found = {row["length_s"]: row for row in chosen if row["tool"] == tool}
+        rows.append((_name(results, tool), *(_error(found.get(t)) for t in lengths)))
+    header = ("tool", *(f"{t:g} s" for t in lengths))
+    return f"{markdown_table(header, rows)}\n\n{_where(results)}"
+
+
+def windows_figure(results: Mapping[str, Any], wave: str, windows: str) -> Figure:
+    """Rms error against length of window, one line per tool, on a card whose truth is known."""
+    from matplotlib.figure import Figure
+
+    from greenkit import plot
+
+    chosen = [r for r in results["windows"] if r["wave"] == wave and r["windows"] == windows]
+    tools = [t for t in dict.fromkeys(row["tool"] for row in chosen) if t != OURS]
+    with plot.style():
+        figure = Figure()
+        axes = figure.add_subplot()
+        for i, tool in enumerate([*tools, OURS]):
+            found = sorted((r["length_s"], 100 * r["rms"]) for r in chosen if r["tool"] == tool)
+            look = {"marker": MARKERS[i], "linewidth": 3.5 if tool == OURS else 1.5}
+            axes.loglog(*zip(*found, strict=True), label=_name(results, tool), **look)
+        axes.set_xlabel("length of the metered window (s)")
+        axes.set_ylabel("rms error (% of the truth)")
+        axes.set_title(f"simulated card, {wave}, ticks of 100 ms", fontsize=plot.SMALL_PT)
+        axes.legend(ncols=2)
+    return figure
+
+
+def cards_table(results: Mapping[str, Any] | None) -> str:
+    """What each tool reported of two simulated cards, as energy over truth, per selection."""
+    if results is None:
+        return NOT_RECORDED
+    masks = list(dict.fromkeys(row["mask"] for row in results["cards"]))
+    rows = []
+    for tool in dict.fromkeys(row["tool"] for row in results["cards"]):
+        found = {row["mask"]: row for row in results["cards"] if row["tool"] == tool}
+        rows.append((_name(results, tool), *(_share(found.get(mask)) for mask in masks)))
+    return markdown_table(("tool", *masks), rows)
+
+
+def rms_error(
+    results: Mapping[str, Any], tool: str, *, wave: str, windows: str, length_s: float
+) -> float:
+    """One cell of `windows_table` as a share of the truth. Raises KeyError where it is missing."""
+    wanted = (tool, wave, windows, length_s)
+    for row in results["windows"]:
+        if (row["tool"], row["wave"], row["windows"], row["length_s"]) == wanted:
+            return float(row["rms"])
+    raise KeyError(f"the comparison has no windows of {wanted}")
+
+
+def _error(row: Mapping[str, Any] | None) -> str:
+    if row is None or not row.get("count"):
+        return "no value"
+    zeros = f" ({row['zero']} of {row['asked']} read 0)" if row["zero"] else ""
+    percent = 100 * row["rms"]
+    return f"{percent:.0f} %{zeros}" if percent >= 10 else f"{percent:.2g} %{zeros}"
+
+
+def _share(row: Mapping[str, Any] | None) -> str:
+    if row is None or "ratio" not in row:
+        return str((row or {}).get("error", "no value"))[:40]
+    return f"{row['ratio']:.2f}"
+
+
+def _name(results: Mapping[str, Any], tool: str) -> str:
+    return f"{tool} {results['versions'].get(tool, '')}".strip()
+
+
+def _where(results: Mapping[str, Any]) -> str:
+    machine = results["machine"]
+    return f"Recorded on {machine['cpu']}, {machine['logical_cores']} cores, {results['date']}."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the figure; returns 1 where there is nothing to draw yet."""
+    from greenkit import plot
+
+    parser = argparse.ArgumentParser(description="Write the figure of the tool comparison.")
+    parser.add_argument("file", type=Path, help="the PNG to write")
+    path = parser.parse_args(arguments).file
+    results = tool_results()
+    if results is None:
+        print(NOT_RECORDED)
+        return 1
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(plot.png(windows_figure(results, SQUARE_WAVE, "random")))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The tests of the tests: wrong answers are refused with a reason, correct variants pass."""
+
+import math
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from greenkit.course.exercises import Exercise
+
+
+def verdict(name, answer, capsys):
+    right = Exercise.named("first_joule", name).check(answer)
+    return right, capsys.readouterr().out
+
+
+def bounds_by_search(ticks, joules, start, end):
+    """An independent solution: try every monotone staircase that agrees with the ticks."""
+    known = list(zip(ticks, joules, strict=True))
+    least = max((j for t, j in known if t <= end)) - min(j for t, j in known if t >= start)
+    most = min(j for t, j in known if t >= end) - max(j for t, j in known if t <= start)
+    return max(0.0, least), most
+
+
+def bounds_by_bisection(ticks, joules, start, end):
+    low = joules[bisect_right(ticks, end) - 1] - joules[bisect_left(ticks, start)]
+    high = joules[bisect_left(ticks, end)] - joules[bisect_right(ticks, start) - 1]
+    return [max(0, low), high]
+
+
+RIGHT = {
+    "watt_hours": [lambda j: j / 3600, lambda joules: joules / 1000 / 3.6],
+    "energy_of_samples": [
+        lambda s, w: float(np.trapezoid(w, s)),
+        lambda s, w: sum((s[i] - s[i - 1]) * (w[i] + w[i - 1]) / 2 for i in range(1, len(s))),
+    ],
+    "shortest_window": [
+        lambda tick, error: tick / (math.sqrt(6) * error),
+        lambda tick, error: math.sqrt(2 * tick**2 / 12) / error,
+    ],
+    "hard_bounds": [bounds_by_search, bounds_by_bisection],
+}
+
+WRONG = {
+    "watt_hours": [
+        (lambda j: j * 3600, "multiplied"),
+        (lambda j: j / 1000, "kilojoules"),
+        (lambda j: j / 3.6e6, "kilowatt-hours"),
+        (lambda j: j, "2 Wh"),
+        (lambda j: 2.0, "0 J"),
+        (2.0, "without calling"),
+        (lambda j: "2 Wh", "must be a number"),
+    ],
+    "energy_of_samples": [
+        (lambda s, w: sum(w), "two stretches"),
+        (lambda s, w: sum((a + b) / 2 for a, b in pairwise(w)), "every stretch"),
+        (lambda s, w: sum((s[i] - s[i - 1]) * w[i] for i in range(1, len(s))), "at the end"),
+        (lambda s, w: sum((s[i] - s[i - 1]) * w[i - 1] for i in range(1, len(s))), "at the start"),
+        (lambda s, w: s[-1] * sum(w) / len(w), "210 J"),
+    ],
+    "shortest_window": [
+        (lambda tick, error: tick * math.sqrt(6) / error, "below the line"),
+        (lambda tick, error: tick / (math.sqrt(12) * error), "one edge"),
+        (lambda tick, error: tick / error, "worst case"),
+        (lambda tick, error: 0.8165, "faster tick"),
+        (lambda tick, error: tick, "0.816 s"),
+    ],
+    "hard_bounds": [
+        (lambda t, j, a, b: (0, j[-1] - j[0]), "tighter"),
+        (lambda t, j, a, b: (5, 20), "lower bound"),
+        (lambda t, j, a, b: (-1, 20), "never negative"),
+        (lambda t, j, a, b: (0, 12), "upper bound"),
+        (lambda t, j, a, b: 12, "two numbers"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "answer"), [(n, a) for n, many in RIGHT.items() for a in many])
+def test_right_answers_pass_however_they_are_written(name, answer, capsys):
+    assert verdict(name, answer, capsys) == (True, f"{name}: right\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"), [(n, a, h) for n, many in WRONG.items() for a, h in many]
+)
+def test_wrong_answers_are_refused_with_a_reason(name, answer, hint, capsys):
+    right, said = verdict(name, answer, capsys)
+    assert not right
+    assert hint in said
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_an_open_stub_is_not_attempted_and_does_not_fail(name, capsys):
+    assert verdict(name, None, capsys) == (False, f"{name}: not attempted\n")
+
+
+def test_an_answer_that_raises_is_feedback_and_not_a_traceback(capsys):
+    right, said = verdict("watt_hours", lambda j: 1 / 0, capsys)
+    assert not right
+    assert "ZeroDivisionError" in said
+
+
+def test_an_unknown_exercise_names_those_that_exist():
+    with pytest.raises(KeyError, match="watt_hours"):
+        Exercise.named("first_joule", "nonsense")
