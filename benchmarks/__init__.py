@@ -1,0 +1,1 @@
+"""Five energy meters on the same known load: ``python -m benchmarks``."""
