@@ -1,0 +1,196 @@
+"""The built pages as files: nothing from another host, no dead link, no picture without words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+LOADING = {
+    "script": ("src",),
+    "link": ("href",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "embed": ("src",),
+    "object": ("data",),
+}
+CDN_NAMES = (
+    "jsdelivr", "unpkg.com", "cdnjs", "googleapis", "gstatic", "polyfill.io", "esm.sh", "skypack",
+    "bootstrapcdn", "use.fontawesome", "mathjax.org", "googletagmanager", "google-analytics",
+)  # fmt: skip
+OTHER_HOST = re.compile(r"(?:https?:)?//", re.IGNORECASE)
+CSS_OTHER_HOST = re.compile(r"(?:url\(|@import)\s*['\"]?\s*(?:https?:)?//", re.IGNORECASE)
+PICTURE_FILE = re.compile(r"\.(?:png|svg|jpe?g|gif|webp)$", re.IGNORECASE)
+VOID = {"img", "link", "source", "embed", "input", "br", "hr", "meta", "area", "base", "col", "wbr"}
+
+
+@dataclass
+class Page(HTMLParser):
+    """What the checks need to know of one page."""
+
+    anchors: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
+    pictures: list[tuple[str, str | None]] = field(default_factory=list)
+    _inside: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    @classmethod
+    def read(cls, path: Path) -> Page:
+        page = cls()
+        page.feed(path.read_text(encoding="utf-8"))
+        return page
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        if tag not in VOID:
+            self._inside.append(tag)
+        self.anchors.update(v for k in ("id", "name") if (v := named.get(k)))
+        if tag in ("a", "area") and named.get("href"):
+            self.links.append(named["href"] or "")
+        if named.get("rel") != "canonical":
+            self.loads.extend(v for k in LOADING.get(tag, ()) if (v := named.get(k)))
+        if "article" not in self._inside or named.get("aria-hidden") == "true":
+            return
+        if tag == "img":
+            self.pictures.append((named.get("src") or "", named.get("alt")))
+        if tag == "svg":
+            self.pictures.append(("inline svg", named.get("aria-label")))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._inside:
+            while self._inside.pop() != tag:
+                pass
+
+
+def loads_from_elsewhere(paths: Iterable[Path]) -> list[str]:
+    """Addresses on another host that a page would fetch when it opens."""
+    return [
+        f"{path.name}: {address}"
+        for path in paths
+        for address in Page.read(path).loads
+        if OTHER_HOST.match(address)
+    ]
+
+
+def dead_links(paths: Iterable[Path]) -> list[str]:
+    """Links inside the book whose file or anchor does not exist."""
+    read: dict[Path, Page] = {}
+
+    def page_of(path: Path) -> Page:
+        if path not in read:
+            read[path] = Page.read(path)
+        return read[path]
+
+    dead = []
+    for path in paths:
+        page = page_of(path)
+        for link in [*page.links, *page.loads]:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            anchor = unquote(parts.fragment)
+            if not target.is_file() or (
+                anchor and target.suffix == ".html" and anchor not in page_of(target).anchors
+            ):
+                dead.append(f"{path.name}: {link}")
+    return dead
+
+
+def pictures_without_words(paths: Iterable[Path]) -> list[str]:
+    """Pictures in the text whose alt text is missing, empty or a file name."""
+    return [
+        f"{path.name}: {source} (alt={alt!r})"
+        for path in paths
+        for source, alt in Page.read(path).pictures
+        if not (alt or "").strip() or PICTURE_FILE.search(alt or "")
+    ]
+
+
+def test_no_page_loads_anything_from_another_host(pages: list[Path]) -> None:
+    assert loads_from_elsewhere(pages) == []
+
+
+def test_no_style_sheet_loads_anything_from_another_host(site: Path) -> None:
+    sheets = sorted(site.rglob("*.css"))
+    assert sheets
+    assert [s.name for s in sheets if CSS_OTHER_HOST.search(s.read_text("utf-8"))] == []
+
+
+def test_no_page_names_a_content_delivery_network(pages: list[Path]) -> None:
+    named = [(p.name, n) for p in pages for n in CDN_NAMES if n in p.read_text("utf-8").lower()]
+    assert named == []
+
+
+def test_internal_links_resolve(site: Path, pages: list[Path]) -> None:
+    assert dead_links([site / "index.html", *pages]) == []
+
+
+def test_every_picture_has_alt_text(pages: list[Path]) -> None:
+    assert pictures_without_words(pages) == []
+
+
+def test_mathjax_is_shipped_with_its_license(site: Path) -> None:
+    assert (site / "vendor/mathjax/tex-svg.js").stat().st_size > 1_000_000
+    assert "Apache License" in (site / "vendor/mathjax/LICENSE").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="https://host.example/a.js"></script>',
+        '<link rel="stylesheet" href="//host.example/a.css">',
+        '<img srcset="http://host.example/a.png 2x">',
+        '<iframe src="HTTPS://host.example"></iframe>',
+    ],
+)
+def test_the_offline_check_sees_another_host(tmp_path: Path, html: str) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(html, encoding="utf-8")
+    assert len(loads_from_elsewhere([page])) == 1
+
+
+def test_the_offline_check_allows_links_and_the_canonical_address(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<link rel="canonical" href="https://host.example/"><a href="https://host.example/">x</a>',
+        encoding="utf-8",
+    )
+    assert loads_from_elsewhere([page]) == []
+
+
+@pytest.mark.parametrize("link", ["gone.html", "#gone", "other.html#gone", "gone.css"])
+def test_the_link_check_sees_a_dead_link(tmp_path: Path, link: str) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f'<a href="{link}">x</a><p id="here">', encoding="utf-8")
+    (tmp_path / "other.html").write_text('<p id="there">', encoding="utf-8")
+    assert len(dead_links([page])) == 1
+
+
+@pytest.mark.parametrize("link", ["#here", "other.html#there", "https://host.example/gone"])
+def test_the_link_check_accepts_a_good_link(tmp_path: Path, link: str) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f'<a href="{link}">x</a><p id="here">', encoding="utf-8")
+    (tmp_path / "other.html").write_text('<p id="there">', encoding="utf-8")
+    assert dead_links([page]) == []
+
+
+@pytest.mark.parametrize(
+    "picture",
+    ['<img src="a.png">', '<img src="a.png" alt=" ">', '<img src="a.png" alt="a.png">', "<svg>"],
+)
+def test_the_alt_check_sees_a_picture_without_words(tmp_path: Path, picture: str) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"<article><p>{picture}</p></article>", encoding="utf-8")
+    assert len(pictures_without_words([page])) == 1
