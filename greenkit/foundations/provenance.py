@@ -37,7 +37,7 @@ class Domain(StrEnum):
 
 
 _INSIDE: dict[Domain, tuple[Domain, ...]] = {
-    Domain.MODULE: (Domain.GPU,),
+    Domain.MODULE: (Domain.GPU, Domain.PACKAGE, Domain.DRAM, Domain.PROCESS),
     Domain.PACKAGE: (Domain.PROCESS,),
     Domain.MACHINE: (Domain.GPU, Domain.MODULE, Domain.PACKAGE, Domain.DRAM, Domain.PROCESS),
 }

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
-def _prefixed(value: float, unit: str) -> tuple[float, str]:
+def _prefixed(value: float, unit: str, significant: int = 3) -> tuple[float, str]:
     """The factor and the unit with its prefix that show a value with one to three digits."""
     if value == 0 or not math.isfinite(value):
         return 1.0, unit
     for scale, prefix in _PREFIXES:
-        if float(f"{abs(value):.3g}") >= scale:
+        if float(f"{abs(value):.{significant}g}") >= scale:
             return scale, f"{prefix}{unit}"
     return 1e-9, f"n{unit}"
 
@@ -51,7 +51,8 @@ def format_interval(
     '~38 J (13 to 110)'
     """
     largest = max((abs(x) for x in (value, low, high) if math.isfinite(x)), default=0.0)
-    scale, shown = _prefixed((value if resolved else 0.0) or largest, unit)
+    two = approximate or not resolved
+    scale, shown = _prefixed((value if resolved else 0.0) or largest, unit, 2 if two else 3)
     value, low, high = value / scale, low / scale, high / scale
     best, least, most = (_show(x, _digits(x, 2)) for x in (value, low, high))
     if not resolved:

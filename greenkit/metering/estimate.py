@@ -95,7 +95,7 @@ class CpuEstimate:
             method=f"{self.model.core_w:.2g} W per logical core × CPU time",
             kind=Kind.COUNTER,
             factor=self.model.factor,
-            poll_s=0.05,
+            poll_s=0.1,
             note=self.model.row,
         )
 
@@ -113,7 +113,7 @@ class _ProcessTree:
     """CPU-seconds of this process and its descendants, ended ones included; never decreases."""
 
     LOOK_FOR_CHILDREN_S = 1.0
-    LOOK_SHARE = 1 / 300  # of the time, at most: the search walks all processes of the machine
+    LOOK_SHARE = 1 / 1000  # of the time, at most: the search walks all processes of the machine
 
     def __init__(self) -> None:
         self._process = psutil.Process()

@@ -12,6 +12,7 @@ from greenkit.metering.sensor import Kind, SensorInfo
 BEATS = 60  # how many intervals tell the tick
 HELD_POLLS = 5  # a power value may be up to this many polls old (cards refresh it every 100 ms)
 LATELY = 25
+CAUGHT = 5  # ticks in a row
 GAP_POLLS, GAP_S = 10, 1.0
 
 
@@ -208,12 +209,15 @@ class Knots:
     def next_read_s(self, now_s: float) -> float:
         """When to read next: every `poll_s`, and around the instant at which a tick is due.
 
-        A tick that is caught within a tenth of `poll_s` is known that much better.
+        A tick that is caught within a tenth of `poll_s` is known that much better. Of a counter
+        whose last ticks were all caught, one look on the way to the next is enough.
         """
-        regular, fine = now_s + self.info.poll_s, self.info.poll_s / 10
-        if self.info.kind is not Kind.TICKS or not self.times or self.tick_s < 2 * self.info.poll_s:
-            return regular
+        poll_s, fine = self.info.poll_s, self.info.poll_s / 10
+        if self.info.kind is not Kind.TICKS or not self.times or self.tick_s < 2 * poll_s:
+            return now_s + poll_s
         due = self.times[-1] + self.tick_s
-        if now_s < due - fine:
-            return min(regular, due - fine)
-        return now_s + fine if now_s < due + 5 * fine else regular
+        if due - fine <= now_s < due + 5 * fine:
+            return now_s + fine
+        if len(self.lateness) >= CAUGHT and max(self.lateness[-CAUGHT:]) <= fine:
+            poll_s = max(poll_s, self.tick_s / 2)
+        return min(now_s + poll_s, due - fine) if now_s < due - fine else now_s + self.info.poll_s

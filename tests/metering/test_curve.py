@@ -101,6 +101,13 @@ def test_late_reads_keep_the_energy_and_widen_the_interval():
     assert late.reading(2.15, 9).random > 3 * prompt.reading(2.15, 9).random
 
 
+@pytest.mark.parametrize("length_s", [0.03, 0.01])
+def test_short_window_on_a_fresh_counter_is_not_nothing(length_s):
+    """A floor below which windows count as 0 J loses short calls (a field bug)."""
+    curve = virtual.watch(virtual.sensor(constant(200), Kind.COUNTER, tick_s=0.0), 5)
+    assert curve.reading(2, 2 + length_s).joules == pytest.approx(200 * length_s, rel=0.01)
+
+
 # -- uncertainty -------------------------------------------------------------------------------
 
 
