@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenkit.course.runs import reference_folder
 from greenkit.course.show import markdown_table
+from greenkit.foundations import format_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,8 +57,7 @@ def _burst_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
         return f"an error: {row['error'][:60]}", "", ""
     value = f"**{row['total_j']:.3g} J**"
     if row["interval_j"]:
-        low, high = row["interval_j"]
-        value = f"**~{row['total_j']:.2g} J** ({low:.2g} to {high:.2g})"
+        value = format_interval(row["total_j"], *row["interval_j"], "J", approximate=True)
     parts = [f"{part} {joules:.3g} J" for part, joules in row["parts_j"].items() if joules]
     return value, ", ".join(parts) or "nothing", ", ".join(row["provenance_in_result"]) or "no"
 
@@ -109,15 +110,19 @@ def cards_table(results: Mapping[str, Any] | None) -> str:
     return markdown_table(("tool", *masks), rows)
 
 
-def rms_error(
-    results: Mapping[str, Any], tool: str, *, wave: str, windows: str, length_s: float
-) -> float:
-    """One cell of `windows_table` as a share of the truth. Raises KeyError where it is missing."""
-    wanted = (tool, wave, windows, length_s)
-    for row in results["windows"]:
-        if (row["tool"], row["wave"], row["windows"], row["length_s"]) == wanted:
-            return float(row["rms"])
-    raise KeyError(f"the comparison has no windows of {wanted}")
+def burst_sentence(results: Mapping[str, Any] | None, tools: Sequence[str]) -> str:
+    """What some tools reported for the same burst, e.g. ``0 J and 140 J (Zeus 0.16.0 and …)``."""
+    if results is None:
+        return NOT_RECORDED
+    first = {row["tool"]: row for row in reversed(results["burst"])}
+    values = [f"{first[tool]['total_j']:.3g} J" for tool in tools]
+    names = [_name(results, tool) for tool in tools]
+    month = datetime.date.fromisoformat(results["date"]).strftime("%B %Y")
+    return f"{_listed(values)} ({_listed(names)}, {month})"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _error(row: Mapping[str, Any] | None) -> str:

@@ -27,9 +27,10 @@ R = TypeVar("R")
 class EnergyMeter(ContextDecorator):
     """Meters everything that happens while it is open; `window` names a part of it.
 
-    `sensors` is "auto" (all that this machine offers) or a list of sensors; `gpus` names GPUs by
-    index or UUID; `sync` waits for the GPU at both ends of each window. As a decorator it opens
-    for each call, and `total` is the last one; `watch` makes each call a window instead.
+    `sensors` is "auto" (all that this machine offers), "codecarbon" (a second opinion, to stand
+    beside the first) or a list of sensors; `gpus` names GPUs by index or UUID; `sync` waits for
+    the GPU at both ends of each window. As a decorator it opens for each call, and `total` is the
+    last one; `watch` makes each call a window instead.
 
     Raises SensorError where a named GPU does not exist. Derived in: Lab 01.
     """
@@ -42,11 +43,7 @@ class EnergyMeter(ContextDecorator):
         sync: bool = True,
     ) -> None:
         if isinstance(sensors, str):
-            if sensors != "auto":
-                raise ValueError(f'sensors is "auto" or a list of sensors, got {sensors!r}')
-            from greenkit.metering.machine import discover
-
-            found = discover(gpus=gpus)
+            found = _discover(sensors, gpus)
         elif gpus is not None:
             raise ValueError('gpus chooses among the sensors that are found: pass sensors="auto"')
         else:
@@ -226,3 +223,17 @@ class EnergyMeter(ContextDecorator):
         from greenkit.metering.report import report
 
         return report(self, grid=grid, pue=pue)
+
+
+def _discover(sensors: str, gpus: Sequence[int | str] | None) -> Discovery:
+    if sensors == "auto":
+        from greenkit.metering.machine import discover
+
+        return discover(gpus=gpus)
+    if sensors != "codecarbon":
+        raise ValueError(f'sensors is "auto", "codecarbon" or a list of sensors, got {sensors!r}')
+    if gpus is not None:
+        raise ValueError('gpus chooses among the sensors that are found: pass sensors="auto"')
+    from greenkit.metering.codecarbon import discover as second_opinion
+
+    return second_opinion()

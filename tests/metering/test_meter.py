@@ -250,10 +250,12 @@ def test_meter_that_was_never_opened_gives_no_total():
 
 
 def test_unknown_choice_of_sensors_is_refused():
-    with pytest.raises(ValueError, match='sensors is "auto" or a list'):
+    with pytest.raises(ValueError, match='sensors is "auto", "codecarbon" or a list'):
         EnergyMeter("nvml")
     with pytest.raises(ValueError, match="gpus chooses among the sensors that are found"):
         EnergyMeter([fresh()], gpus=[0])
+    with pytest.raises(ValueError, match="gpus chooses among the sensors that are found"):
+        EnergyMeter("codecarbon", gpus=[0])
 
 
 def test_idle_baseline_is_kept_and_reported_beside():
