@@ -238,8 +238,7 @@ def lab(name: str) -> Lab:
     global _current
     if not name.replace("_", "").isalnum():
         raise ValueError(f"a lab's name is letters, digits and underscores, got {name!r}")
-    if _current is not None:
-        _current.meter.__exit__()
+    end_lab()
     meter = EnergyMeter()
     meter.__enter__()
     _current = Lab(
@@ -261,3 +260,11 @@ def budget_card(name: str) -> None:
 def current_lab() -> Lab | None:
     """The lab that was started last in this process, if any."""
     return _current
+
+
+def end_lab() -> None:
+    """Close the meter of the lab that was started last; it is no longer the current one."""
+    global _current
+    if _current is not None:
+        _current.meter.__exit__()
+        _current = None

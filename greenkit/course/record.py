@@ -99,9 +99,18 @@ def record(notebook: Path, *, full: bool = False, out: Path | None = None) -> Pa
     os.environ["GREENKIT_FULL"] = "1" if full else "0"
     os.environ.setdefault("MPLBACKEND", "Agg")
     os.environ.pop("GREENKIT_EXAMPLE_PREDICTIONS", None)
+    from greenkit.course.lab import end_lab
+
+    try:
+        _run(path, list(code_cells(content)))
+        return _write(path, stamp(content), out)
+    finally:
+        end_lab()
+
+
+def _run(path: Path, cells: list[tuple[int, str]]) -> None:
     before = os.getcwd()
     names: dict[str, Any] = {"__name__": "__main__"}
-    cells = list(code_cells(content))
     os.chdir(path.resolve().parent)
     try:
         for step, (number, source) in enumerate(cells, start=1):
@@ -114,6 +123,9 @@ def record(notebook: Path, *, full: bool = False, out: Path | None = None) -> Pa
                 ) from error
     finally:
         os.chdir(before)
+
+
+def _write(path: Path, code_stamp: str, out: Path | None) -> Path:
     from greenkit.course.lab import current_lab
 
     lab = current_lab()
@@ -122,4 +134,4 @@ def record(notebook: Path, *, full: bool = False, out: Path | None = None) -> Pa
     if not path.stem.endswith(f"_{lab.name}"):
         raise NotebookError(f"{path.name} started the lab {lab.name!r}; file and lab must agree")
     folder = (out or reference_folder()) / str(lab.device["slug"])
-    return write_record(lab.record(stamp(content)), folder / f"{path.stem}.json")
+    return write_record(lab.record(code_stamp), folder / f"{path.stem}.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from greenkit.foundations import Quantity, Reading
 from greenkit.foundations.published import JOULES_PER_TOKEN
 from greenkit.metering import EnergyMeter
 
+WIDTH = 88  # what a page of the book shows
 BAND = 2.0  # a result within a factor of two of a reference is in its band
 
 
@@ -23,7 +25,8 @@ def setup(device: Mapping[str, Any], meter: EnergyMeter) -> str:
         interval = f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
         lines.append(f"sensor    {info.name}: {info.provenance.value}, {interval}")
         lines.append(f"          {info.method}; sees {info.domain.value}")
-    lines += [f"missing   {reason}" for reason in meter.reasons]
+    for reason in meter.reasons:
+        lines += textwrap.wrap(f"missing   {reason}", WIDTH, subsequent_indent=" " * 10)
     return "\n".join(lines)
 
 

@@ -57,7 +57,8 @@ def _burst_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
         return f"an error: {row['error'][:60]}", "", ""
     value = f"**{row['total_j']:.3g} J**"
     if row["interval_j"]:
-        value = format_interval(row["total_j"], *row["interval_j"], "J", approximate=True)
+        low, high = row["interval_j"]
+        value = format_interval(row["total_j"], low, high, "J", approximate=True)
     parts = [f"{part} {joules:.3g} J" for part, joules in row["parts_j"].items() if joules]
     return value, ", ".join(parts) or "nothing", ", ".join(row["provenance_in_result"]) or "no"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,7 +9,7 @@ from greenkit.course.runs import Run
 from greenkit.foundations import Domain, Provenance
 from greenkit.metering import EnergyCurve, Kind, SensorInfo, Trace
 from greenkit.metering.replay import simulated_trace
-from greenkit.metering.simulated import SimulatedSensor, sample, steps
+from greenkit.metering.simulated import SimulatedSensor, steps, watch
 
 IDLE, PREFILL, DECODE = (2.0, 75.0), (0.08, 420.0), (3.0, 310.0)  # s, W
 
@@ -26,7 +25,7 @@ def gpu_trace(runs: Sequence[Run]) -> Trace:
 
 def _simulated_card() -> Trace:
     sensor = SimulatedSensor(steps(IDLE, PREFILL, DECODE, IDLE), tick_s=0.1)
-    curve = sample(sensor, [0.0213 * i for i in range(330)])
+    curve = watch(sensor, seconds=7.0)
     start = IDLE[0]
     middle, end = start + PREFILL[0], start + PREFILL[0] + DECODE[0]
     marks = {
@@ -59,14 +58,3 @@ def curve_from_power(seconds: Sequence[float], watts: Sequence[float]) -> Energy
     for time_s, power_w in zip(seconds, watts, strict=True):
         curve.push(float(time_s), float(power_w))
     return curve
-
-
-def stretch(curve: EnergyCurve, start_s: float, end_s: float) -> EnergyCurve:
-    """The part of a curve between two instants, e.g. to draw it. Its knots are copied."""
-    part = EnergyCurve(curve.info, curve.identity)
-    first, last = bisect_left(curve.times, start_s), bisect_right(curve.times, end_s)
-    part.times = curve.times[first:last]
-    part.joules = curve.joules[first:last]
-    part.lateness = curve.lateness[first:last]
-    part.noise = curve.noise[first:last]
-    return part

@@ -89,14 +89,13 @@ class CpuEstimate:
         self._tree = _ProcessTree()
         self.info = SensorInfo(
             name="cpu-estimate",
-            device=f"{self.model.cpu}, {self._cores} logical cores",
+            device=f"{self.model.cpu}, {self._cores} logical cores (watts: {self.model.row})",
             domain=Domain.PROCESS,
             provenance=Provenance.ESTIMATED,
-            method=f"{self.model.core_w:.2g} W per logical core × CPU time",
+            method=f"CPU time × {self.model.core_w:.2g} W per logical core",
             kind=Kind.COUNTER,
             factor=self.model.factor,
             poll_s=0.1,
-            note=self.model.row,
         )
 
     def read(self) -> float:

@@ -30,8 +30,9 @@ class Trace:
 
     @property
     def label(self) -> str:
-        """Device and date, as every window of this trace prints them."""
-        return f"recorded on {self.recorded_on}, {self.date}"
+        """Device and date of the recording; of a simulated card, that it is one."""
+        recorded = f"recorded on {self.recorded_on}, {self.date}"
+        return recorded if self.date else self.recorded_on
 
     @property
     def duration_s(self) -> float:
@@ -124,4 +125,4 @@ def trace_from_dict(record: Mapping[str, Any], *, recorded_on: str, date: str) -
 
 def simulated_trace(curve: EnergyCurve, marks: Marks) -> Trace:
     """A trace of a simulated card, labelled as such, for where no recording exists yet."""
-    return Trace(curve, marks, "a simulated card", "no date")
+    return Trace(curve, marks, "a simulated card, no recording", "")

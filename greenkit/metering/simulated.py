@@ -144,6 +144,15 @@ class SimulatedSensor:
         """Nothing to release."""
 
 
+def watch(sensor: SimulatedSensor, seconds: float) -> EnergyCurve:
+    """The curve that a meter draws in so many seconds, reading as its sampler does, at once."""
+    curve, time_s = EnergyCurve(sensor.info), 0.0
+    while time_s < seconds:
+        curve.push(time_s, sensor.read_at(sensor.start_s + time_s))
+        time_s = curve.next_read_s(time_s)
+    return curve
+
+
 def sample(sensor: SimulatedSensor, times_s: Sequence[float]) -> EnergyCurve:
     """The curve that a meter would draw if it read the sensor at these instants, without waiting.
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from greenkit.course import lab as lab_module
 from greenkit.course.record import NotebookError, code_cells, read_notebook, record, stamp
 from greenkit.course.runs import read_record
 
@@ -30,6 +31,14 @@ def test_cells_run_in_order_and_leave_a_record(tmp_path):
     run = read_record(record(path, out=tmp_path / "reference"))
     assert run.record["results"] == {"square": 4}
     assert run.record["stamp"] == stamp(read_notebook(path))
+
+
+def test_no_meter_stays_open(tmp_path):
+    record(notebook(tmp_path / "01_probe.ipynb", LAB), out=tmp_path)
+    assert lab_module.current_lab() is None
+    with pytest.raises(NotebookError):
+        record(notebook(tmp_path / "01_probe.ipynb", LAB, "1 / 0"), out=tmp_path)
+    assert lab_module.current_lab() is None
 
 
 def test_full_is_passed_to_the_lab(tmp_path):

@@ -58,8 +58,9 @@ def test_it_never_falls_when_a_child_is_forgotten(sensor):
 def test_info_says_estimated_its_factor_and_the_row(sensor):
     info = sensor.info
     assert (info.provenance, info.domain) == (Provenance.ESTIMATED, Domain.PROCESS)
-    assert (info.factor, info.note) == (2.9, "a row")
-    assert "4 W per logical core" in info.method
+    assert info.factor == 2.9
+    assert info.device.endswith("(watts: a row)")
+    assert info.method == "CPU time × 4 W per logical core"
 
 
 @pytest.mark.parametrize(
