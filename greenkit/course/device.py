@@ -39,6 +39,18 @@ def device_facts() -> dict[str, Any]:
     }
 
 
+def peak_memory_mb() -> float:
+    """The most main memory that this process has held so far, in MB."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
 def slug(name: str) -> str:
     """A folder name for a device, e.g. ``amd-epyc-2-cores``."""
     return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")

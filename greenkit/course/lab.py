@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from greenkit.course import reveal, tools
-from greenkit.course.device import device_facts
+from greenkit.course.device import device_facts, peak_memory_mb
 from greenkit.course.exercises import Exercise
 from greenkit.course.runs import SCHEMA, Run, reference_runs, write_record
 from greenkit.course.show import glue, markdown_table, show_markdown
 from greenkit.course.traces import gpu_trace
 from greenkit.foundations import Provenance, Quantity, Ratio, Reading
+from greenkit.inputs.default import download_mb
 from greenkit.metering import EnergyCurve, EnergyMeter
 from greenkit.metering.live import LiveLine
 from greenkit.metering.replay import Trace, trace_to_dict
@@ -197,6 +198,8 @@ class Lab:
             "stamp": stamp,
             "device": dict(self.device),
             "seconds": round(time.perf_counter() - self.started_s, 1),
+            "memory_mb": round(peak_memory_mb()),
+            "fetched_mb": round(download_mb()),
             "predictions": dict(self.predictions),
             "results": {name: _plain(value) for name, value in self.results.items()},
             "claims": list(self.claims),

@@ -114,10 +114,16 @@ def card(lab: str, references: Sequence[Run]) -> str:
     rows = []
     for run in references:
         energy = " + ".join(_wh(entry) for entry in run.record["footprint"]) or "not measured"
-        rows.append((run.device, f"{run.record['seconds'] / 60:.1f} min", energy, run.date))
+        minutes, memory_gb = run.record["seconds"] / 60, run.record["memory_mb"] / 1000
+        rows.append((run.device, f"{minutes:.1f} min", energy, f"{memory_gb:.1f} GB", run.date))
     if not any(run.kind == "gpu" for run in references):
-        rows.append(("a GPU", "not recorded yet", "", ""))
-    return markdown_table(("recorded on", "running time", "energy", "date"), rows)
+        rows.append(("a GPU", "not recorded yet", "", "", ""))
+    header = ("recorded on", "running time", "energy", "memory", "date")
+    fetched_mb = references[0].record["fetched_mb"]
+    return (
+        f"{markdown_table(header, rows)}\n\n"
+        f"Model and text, {fetched_mb:.0f} MB, are fetched once; all labs share them."
+    )
 
 
 def _wh(entry: Mapping[str, Any]) -> str:

@@ -22,6 +22,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "stamp": str,
     "device": dict,
     "seconds": (int, float),
+    "memory_mb": (int, float),
+    "fetched_mb": (int, float),
     "predictions": dict,
     "results": dict,
     "claims": list,

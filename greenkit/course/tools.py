@@ -87,6 +87,7 @@ def windows_figure(results: Mapping[str, Any], wave: str, windows: str) -> Figur
     tools = [t for t in dict.fromkeys(row["tool"] for row in chosen) if t != OURS]
     with plot.style():
         figure = Figure()
+        figure.set_figheight(1.4 * figure.get_figheight())
         axes = figure.add_subplot()
         for i, tool in enumerate([*tools, OURS]):
             found = sorted((r["length_s"], 100 * r["rms"]) for r in chosen if r["tool"] == tool)
@@ -95,7 +96,9 @@ def windows_figure(results: Mapping[str, Any], wave: str, windows: str) -> Figur
         axes.set_xlabel("length of the metered window (s)")
         axes.set_ylabel("rms error (% of the truth)")
         axes.set_title(f"simulated card, {wave}, ticks of 100 ms", fontsize=plot.SMALL_PT)
-        axes.legend(ncols=2)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

