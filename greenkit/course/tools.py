@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OURS = "greenkit"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 SQUARE_WAVE = "square 60/300 W, 0.37 s"
 MARKERS = "osD^vP"
 NOT_RECORDED = "Not recorded yet: `make bench` runs the comparison."
@@ -134,12 +135,14 @@ def _error(row: Mapping[str, Any] | None) -> str:
         return "no value"
     zeros = f" ({row['zero']} of {row['asked']} read 0)" if row["zero"] else ""
     percent = 100 * row["rms"]
-    return f"{percent:.0f} %{zeros}" if percent >= 10 else f"{percent:.2g} %{zeros}"
+    shown = f"{percent:.0f}" if percent >= 10 else f"{percent:.2g}"
+    return f"{shown}{NO_BREAK}%{zeros}"
 
 
 def _share(row: Mapping[str, Any] | None) -> str:
     if row is None or "ratio" not in row:
-        return str((row or {}).get("error", "no value"))[:40]
+        error = str((row or {}).get("error", ""))
+        return f"raises {error.partition(':')[0]}" if error else "no value"
     return f"{row['ratio']:.2f}"
 
 
