@@ -19,7 +19,9 @@ def article_energy(coefficient: Any, power: Any, duration: Any) -> Any:
     """
     for name, value in (("C", coefficient), ("P", power), ("t", duration)):
         if not hasattr(value, "dimensionality"):
-            raise TypeError(f"{name} must be a pint quantity, such as 10 * ureg.watt; got {value!r}")
+            raise TypeError(
+                f"{name} must be a pint quantity, such as 10 * ureg.watt; got {value!r}"
+            )
     product = coefficient * power * duration
     if product.check("[energy]"):
         return product

@@ -25,7 +25,9 @@ TDP = (
 
 MEASURED_POWER = (
     Row("P100", 271, "W", 2021, "patterson2021carbon", "primary", "± 11 %, host and network in"),
-    Row("V100 SXM2", 325, "W", 2021, "patterson2021carbon", "primary", "± 2 %, host and network in"),
+    Row(
+        "V100 SXM2", 325, "W", 2021, "patterson2021carbon", "primary", "± 2 %, host and network in"
+    ),
     Row("TPU v2", 221, "W", 2021, "patterson2021carbon", "primary", "± 5 %, host and network in"),
     Row("TPU v3", 283, "W", 2021, "patterson2021carbon", "primary", "± 10 %, host and network in"),
 )

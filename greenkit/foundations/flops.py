@@ -115,9 +115,7 @@ def matrix_flops(
     }
 
 
-def elementwise_flops(
-    shape: TransformerShape, tokens: int, *, cached: int = 0
-) -> dict[str, int]:
+def elementwise_flops(shape: TransformerShape, tokens: int, *, cached: int = 0) -> dict[str, int]:
     """Operations outside the matrix products, by part, at generous prices for each number.
 
     An exponential counts as several operations: the prices are this module's constants.

@@ -46,9 +46,7 @@ def bottom_up_energy(
     Operations and bytes are counts; what each costs is in J. Source: the sum that Horowitz 2014
     gives prices for.
     """
-    return (
-        operations * joules_per_operation + bytes_moved * joules_per_byte + static_w * duration_s
-    )
+    return operations * joules_per_operation + bytes_moved * joules_per_byte + static_w * duration_s
 
 
 @formula("1/J", operations="", joules="J > 0")
@@ -154,7 +152,8 @@ def clock_energy(clock: float, static_w: float, dynamic_w: float, work_s: float)
 @formula("", static_w="W", dynamic_w="W > 0")
 def best_clock(static_w: float, dynamic_w: float) -> float:
     """The relative clock with the least `clock_energy`: (P_static / (2·P_dynamic))^(1/3)."""
-    return (static_w / (2 * dynamic_w)) ** (1 / 3)
+    ratio: float = (static_w / (2 * dynamic_w)) ** (1 / 3)
+    return ratio
 
 
 @formula(

@@ -40,8 +40,10 @@ class Row:
         for two units.
         """
         if self.unit != other.unit:
-            raise ValueError(f"{self.name} is in {self.unit or 'no unit'}, {other.name} in "
-                             f"{other.unit or 'no unit'}: they have no ratio")
+            raise ValueError(
+                f"{self.name} is in {self.unit or 'no unit'}, {other.name} in "
+                f"{other.unit or 'no unit'}: they have no ratio"
+            )
         same((self, other), across=across)
         return self.value / other.value
 

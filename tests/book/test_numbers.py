@@ -21,7 +21,9 @@ UNIT = (
     r"(?:[mkMGTpnµ]?J(?:/\w+)?|[mkMGT]?Wh|[mkMGTµ]?W|[mµk]?gCO2e(?:/kWh)?|tCO2e|(?:kg|g)/kWh"
     r"|[mµn]?s|min|h|seconds?|minutes?|hours?|days?|weeks?|months?|years?)"
 )
-NUMBER = re.compile(rf"(?<![\w.^{{])(~?\d[\d,.]*(?:\s?(?:to|–|×10\^\d+)\s?\d[\d,.]*)?\s?{UNIT})(?![\w/])")
+NUMBER = re.compile(
+    rf"(?<![\w.^{{])(~?\d[\d,.]*(?:\s?(?:to|–|×10\^\d+)\s?\d[\d,.]*)?\s?{UNIT})(?![\w/])"
+)
 GIVEN = re.compile(r"<!--\s*given:(.*?)-->", re.DOTALL)
 CODE = re.compile(r"^(`{3,}|~{3,})[^\n]*\n.*?^\1\s*$|`[^`\n]*`(?!\w)", re.DOTALL | re.MULTILINE)
 SOURCED = re.compile(r"\{cite|\{glue:")
