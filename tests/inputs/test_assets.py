@@ -97,6 +97,13 @@ def test_without_the_package_the_canonical_address_serves(asset: Any, index: Any
     assert fetch("fake").read_bytes() == CONTENT
 
 
+def test_without_package_and_address_the_error_says_so(asset: Any, alter: Any, index: Any) -> None:
+    del index.files["/simple/greenfake/"]
+    alter(asset, canonical="")
+    with pytest.raises(AssetError, match=r"could not be fetched: .*; no other address has it"):
+        fetch("fake")
+
+
 @pytest.mark.usefixtures("no_pip")
 def test_the_canonical_file_is_verified_too(asset: Any, index: Any, cache: Path) -> None:
     index.files["/canonical/data.bin"] = CONTENT.replace(b"real", b"fake", 1)
@@ -301,7 +308,7 @@ def test_an_unknown_asset_names_the_known_ones() -> None:
 def test_every_asset_is_pinned_and_credited(pinned: Any) -> None:
     assert re.fullmatch("[0-9a-f]{64}", pinned.sha256)
     assert re.fullmatch("[0-9a-f]{64}", pinned.package.sha256)
-    assert pinned.canonical.startswith("https://")
+    assert pinned.canonical == "" or pinned.canonical.startswith("https://")
     assert pinned.licence
     assert pinned.attribution
 
