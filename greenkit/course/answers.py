@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from greenkit.course import answers_first_joule
+from greenkit.course import answers_first_joule, answers_formulas, answers_where_energy_goes
 
-__all__ = ["answers_first_joule"]
+__all__ = ["answers_first_joule", "answers_formulas", "answers_where_energy_goes"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,6 +11,19 @@ from typing import Any, ClassVar
 
 class NotRight(Exception):
     """An answer is wrong; the message says what is wrong with it."""
+
+
+def close(got: object, wanted: float, rel: float = 1e-6) -> bool:
+    """True where an answer is the number that is wanted. Raises NotRight where it is no number."""
+    if isinstance(got, bool) or not isinstance(got, numbers.Real):
+        raise NotRight(f"The answer must be a number, but it is {got!r}.")
+    return math.isclose(got, wanted, rel_tol=rel, abs_tol=1e-9)
+
+
+def needs_function(answer: object) -> None:
+    """Raise NotRight where the answer is not a function."""
+    if not callable(answer):
+        raise NotRight("Give the function itself, without calling it.")
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,9 @@ def _called(notebook: dict[str, Any]) -> set[str]:
     for _, source in code_cells(notebook):
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("greenkit"):
-                module = __import__(node.module or "", fromlist=["_"])
-                names.update(
-                    {
-                        alias.asname or alias.name: getattr(module, alias.name)
-                        for alias in node.names
-                    }
-                )
+                named = [alias.name for alias in node.names]
+                module = __import__(node.module or "", fromlist=named)  # submodules included
+                names |= {a.asname or a.name: getattr(module, a.name) for a in node.names}
     for _, source in code_cells(notebook):
         for node in ast.walk(ast.parse(source)):
             target = _resolve(node, names)

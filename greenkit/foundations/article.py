@@ -9,6 +9,21 @@ class DimensionError(ValueError):
     """A formula whose result does not have the dimension that it is said to have."""
 
 
+def pint_units() -> Any:
+    """pint's registry of units, with `operation` among them; None where pint is not installed.
+
+    A machine that only records labs may lack pint; one printed sentence then says so.
+    """
+    try:
+        import pint
+    except ModuleNotFoundError:
+        print("pint is not installed here, so the check by hand stands alone (pip install pint)")
+        return None
+    registry = pint.UnitRegistry()
+    registry.define("operation = [operation]")
+    return registry
+
+
 def article_energy(coefficient: Any, power: Any, duration: Any) -> Any:
     """The article's E = C × P × t, for pint quantities; returns a quantity that is an energy.
 

@@ -59,7 +59,9 @@ def operational_carbon(energy: Quantity, grid: Grid) -> Quantity:
     tonnes = energy.value * g_per_wh >= G_PER_TONNE
     scale, unit = (1 / G_PER_TONNE, "tCO2e") if tonnes else (1.0, "gCO2e")
     carbon = energy.scaled(g_per_wh * scale, unit, str(grid))
-    low, high = grid.interval or (grid.g_per_kwh, grid.g_per_kwh)
+    if grid.interval is None:
+        return carbon
+    low, high = grid.interval
     return replace(
         carbon, low=carbon.low * low / grid.g_per_kwh, high=carbon.high * high / grid.g_per_kwh
     )

@@ -175,10 +175,15 @@ def period_energy(
 ) -> float:
     """Energy in J of a whole period in which the work is done at a clock, and then the chip idles.
 
-    Racing to idle pays where `idle_w` is far below `static_w`. The work must fit: one that takes
-    longer than the period gives a lower value than it costs, so use `clock_energy` there.
+    Racing to idle pays where `idle_w` is far below `static_w`. Raises ValueError where the work
+    takes longer than the period.
     """
     busy_s = work_s / clock
+    if busy_s > period_s:
+        raise ValueError(
+            f"at a clock of {clock} the work takes {busy_s} s, longer than the period of "
+            f"{period_s} s: raise the clock or lengthen the period"
+        )
     return static_w * busy_s + dynamic_w * work_s * clock**2 + idle_w * (period_s - busy_s)
 
 

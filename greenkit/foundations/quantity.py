@@ -125,11 +125,18 @@ class Ratio:
         """True where the whole interval lies more than `margin` (0.1 is 10 %) away from 1."""
         return self.low > 1 + margin or self.high < 1 - margin
 
+    def scaled(self, factor: float, also: str = "") -> Ratio:
+        """The same ratio times a known factor; `also` is added to its label."""
+        label = f"{self.label}; {also}" if also else self.label
+        return Ratio(self.value * factor, self.low * factor, self.high * factor, label)
+
     @property
     def text(self) -> str:
         """Value and interval without the label."""
         ends = (self.value, self.low, self.high)
-        best, low, high = (_show(x, max(2, _digits(x, 2))) for x in ends)
+        best, low, high = (
+            _show(x, _digits(x, 3) if x >= 1 else max(2, _digits(x, 2))) for x in ends
+        )
         return f"{best}× ({low} to {high})"
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ HOURS_PER_DAY = 24
 
 AVERAGE = "mean draw, host included"
 RATED = "rated power of the card alone"
-METERED = "mean draw of all cards together"
+METERED = "mean draw of all cards, processors and memory together"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class PublishedRun:
     where the source leaves the facility out. `kg_per_kwh` is None where no grid is printed.
     `printed_mwh` and `printed_t` (tCO2e) are the results of the source. A recomputed value must
     agree with them within `printed_within`, a share: 1 %, or what the few printed digits allow.
+    `chip` and `flops` (of the whole training) are given where the source prints them.
     """
 
     name: str
@@ -43,11 +44,14 @@ class PublishedRun:
     printed_mwh: float | None = None
     printed_t: float | None = None
     printed_within: float = 0.01
+    chip: str = ""
+    flops: float | None = None
 
     @property
     def boundary(self) -> str:
-        """What the energy is of."""
-        return "computers only" if self.pue is None else f"facility, PUE {self.pue:g}"
+        """What the energy is of: cards or whole computers, alone or with the facility."""
+        part = "cards" if self.power_is == RATED else "computers"
+        return f"{part} only" if self.pue is None else f"{part} × PUE {self.pue:g}"
 
     def energy(self) -> Quantity:
         """Energy in Wh recomputed from the inputs, within the source's own boundary."""
@@ -93,12 +97,12 @@ def _rounding(printed: int) -> float:
 
 def _patterson_table_4() -> Sequence[PublishedRun]:
     columns = (
-        ("Evolved Transformer NAS", 200, 6.8, 208, 1.10, 0.431, 7.5, 3.2),
-        ("T5 11B", 512, 20, 310, 1.12, 0.545, 85.7, 46.7),
-        ("Meena", 1024, 30, 289, 1.09, 0.415, 232, 96.4),
-        ("GShard 600B", 1024, 3.1, 288, 1.09, 0.201, 24.1, 4.8),
-        ("Switch Transformer", 1024, 27, 245, 1.10, 0.403, 179, 72.2),
-        ("GPT-3", 10_000, 14.8, 330, 1.10, 0.429, 1287, 552.1),
+        ("Evolved Transformer NAS", 200, 6.8, 208, 1.10, 0.431, 7.5, 3.2, "TPU v2", 2.91e21),
+        ("T5 11B", 512, 20, 310, 1.12, 0.545, 85.7, 46.7, "TPU v3", 4.05e22),
+        ("Meena", 1024, 30, 289, 1.09, 0.415, 232, 96.4, "TPU v3", 1.12e23),
+        ("GShard 600B", 1024, 3.1, 288, 1.09, 0.201, 24.1, 4.8, "TPU v3", 1.33e22),
+        ("Switch Transformer", 1024, 27, 245, 1.10, 0.403, 179, 72.2, "TPU v3", 8.22e22),
+        ("GPT-3", 10_000, 14.8, 330, 1.10, 0.429, 1287, 552.1, "V100 SXM2", 3.14e23),
     )
     return [
         PublishedRun(
@@ -113,8 +117,10 @@ def _patterson_table_4() -> Sequence[PublishedRun]:
             kg_per_kwh,
             mwh,
             tonnes,
+            chip=chip,
+            flops=flops,
         )
-        for name, chips, days, watts, pue, kg_per_kwh, mwh, tonnes in columns
+        for name, chips, days, watts, pue, kg_per_kwh, mwh, tonnes, chip, flops in columns
     ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec
@@ -75,13 +76,16 @@ def plain(name: str, value: Any, unit: str, limit: str = "") -> float:
         value = value.value
     elif hasattr(value, "magnitude") and hasattr(value, "to"):
         value = value.to(unit or "dimensionless").magnitude
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number{shown}, got {value!r}")
-    if limit == "> 0" and value <= 0:
-        raise ValueError(f"{name} must be above 0{shown}, got {value:g}")
-    if limit == ">= 1" and value < 1:
+    number: float = value
+    got = f"got {float(number):g}"
+    if limit == "> 0" and number <= 0:
+        raise ValueError(f"{name} must be above 0{shown}, {got}")
+    if limit == ">= 1" and number < 1:
         meaning = "PUE is facility energy / IT energy, at least 1" if name == "pue" else ""
-        raise ValueError(f"{meaning or f'{name} must be at least 1'}; got {value:g}")
-    if value < 0:
-        raise ValueError(f"{name} must not be below 0{shown}, got {value:g}")
-    return value
+        raise ValueError(f"{meaning or f'{name} must be at least 1'}; {got}")
+    if number < 0:
+        raise ValueError(f"{name} must not be below 0{shown}, {got}")
+    return number

@@ -1,6 +1,8 @@
 """Recording without Jupyter: cells run in order, a stamp covers them, a failure writes nothing."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -79,6 +81,14 @@ def test_the_stamp_covers_a_greenkit_function_called_by_name(tmp_path, monkeypat
     monkeypatch.setattr(grids, "grid", changed)
     assert stamp(read_notebook(calls)) != before
     assert stamp(read_notebook(path)) != stamp(read_notebook(other))
+
+
+def test_the_stamp_finds_a_submodule_that_nothing_has_loaded_yet(tmp_path):
+    cells = "from greenkit.foundations import formulas", "formulas.energy(1, 2)"
+    path = notebook(tmp_path / "01_probe.ipynb", *cells)
+    program = f"from greenkit.course.record import *; print(stamp(read_notebook({str(path)!r})))"
+    fresh = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert fresh.stdout.strip() == stamp(read_notebook(path)), fresh.stderr
 
 
 @pytest.mark.parametrize(("content", "says"), [("{", "not a notebook"), ("{}", "no cells")])

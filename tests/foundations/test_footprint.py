@@ -94,3 +94,9 @@ def test_training_refuses_what_is_no_positive_number(name: str, bad: float) -> N
 def test_a_pue_below_one_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="PUE is facility energy / IT energy"):
         serving_energy(tokens=1, joules_per_token=1, pue=bad)
+
+
+def test_a_grid_of_zero_gives_zero_and_no_error() -> None:
+    energy = training_energy(chips=1, hours=1, power_w=100)
+    carbon = operational_carbon(energy, Grid("market-based", 0, 2024, "contracts"))
+    assert (carbon.value, carbon.low, carbon.high, carbon.unit) == (0, 0, 0, "gCO2e")

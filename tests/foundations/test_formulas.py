@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
+from fractions import Fraction
 
+import numpy as np
 import pint
 import pytest
 
 from greenkit.foundations import Domain, Provenance, Reading
 from greenkit.foundations import formulas as f
-from greenkit.foundations.article import DimensionError, article_energy
+from greenkit.foundations.article import DimensionError, article_energy, pint_units
 from greenkit.foundations.footprint import training_energy
 from greenkit.foundations.units import FORMULAS, formula
 
@@ -74,6 +77,11 @@ def test_a_reading_is_taken_in_joules() -> None:
     assert f.joules_per_operation(1000, reading) == 0.15  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("watts", [np.int64(10), np.float32(10), Fraction(10)])
+def test_numbers_of_other_libraries_are_numbers(watts: float) -> None:
+    assert f.energy(watts, 15) == 150
+
+
 @pytest.mark.parametrize("bad", [-1, math.nan, math.inf, True, "10", None])
 def test_what_is_no_finite_number_from_0_on_is_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"power_w must .* in W, got"):
@@ -123,6 +131,11 @@ def test_with_no_idle_power_and_much_static_power_racing_wins() -> None:
     assert fast < slow
 
 
+def test_work_that_does_not_fit_into_its_period_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"takes 10\.0 s, longer than the period of 4 s"):
+        f.period_energy(0.1, 100, 200, idle_w=0, work_s=1, period_s=4)
+
+
 def test_below_the_threshold_workers_cost_more_than_one() -> None:
     threshold = f.parallel_threshold(4, worker_w=10, fixed_w=50)
     alone = f.parallel_energy(1, 1, worker_w=10, fixed_w=50, alone_s=100)
@@ -160,6 +173,21 @@ class TestTheArticlesFormula:
     def test_a_factor_without_unit_is_sound(self) -> None:
         energy = article_energy(1.1 * ureg.dimensionless, 10 * ureg.watt, 15 * ureg.second)
         assert energy.to("J").magnitude == pytest.approx(165)
+
+    def test_operations_are_a_unit_of_their_own(self) -> None:
+        ours = pint_units()
+        with pytest.raises(DimensionError, match="here it is in joule / operation"):
+            article_energy(ours("1 J/operation"), ours("10 W"), ours("15 s"))
+        assert not ours("1 J/operation").check("[energy]")
+
+    def test_without_pint_one_sentence_says_so(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pint", None)
+        assert pint_units() is None
+        assert capsys.readouterr().out == (
+            "pint is not installed here, so the check by hand stands alone (pip install pint)\n"
+        )
 
     def test_bare_numbers_cannot_be_checked(self) -> None:
         with pytest.raises(TypeError, match="C must be a pint quantity"):

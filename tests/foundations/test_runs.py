@@ -100,10 +100,37 @@ def test_gemini_carbon_and_water_agree_within_their_rounding() -> None:
 
 def test_two_boundaries_are_not_compared_unless_asked() -> None:
     gpt3 = run("GPT-3")
-    with pytest.raises(MixedSourcesError, match="BLOOM is computers only"):
+    with pytest.raises(MixedSourcesError, match="BLOOM is cards only"):
         BLOOM.vs(gpt3)
     assert gpt3.vs(BLOOM, across=True) == pytest.approx(2.98, abs=0.01)
     assert gpt3.it_energy().value / BLOOM.it_energy().value == pytest.approx(2.71, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "tflop_per_s"),
+    [
+        ("Evolved Transformer NAS", 24.8),
+        ("T5 11B", 45.6),
+        ("Meena", 42.3),
+        ("GShard 600B", 48.0),
+        ("Switch Transformer", 34.4),
+        ("GPT-3", 24.6),
+    ],
+)
+def test_flops_over_chip_hours_are_the_rate_that_patterson_prints(
+    name: str, tflop_per_s: float
+) -> None:
+    published = run(name)
+    assert published.flops is not None
+    rate = published.flops / (published.chip_hours * 3600)
+    assert rate / 1e12 == pytest.approx(tflop_per_s, rel=0.011)
+    assert find(TDP, published.chip).unit == "W"
+
+
+def test_the_boundary_names_cards_computers_and_facility() -> None:
+    assert run("Llama 3.1 405B").boundary == "cards only"
+    assert run("Llama 2 70B").boundary == "cards × PUE 1.1"
+    assert run("GPT-3").boundary == "computers × PUE 1.1"
 
 
 def test_runs_of_one_kind_compare() -> None:
