@@ -125,6 +125,7 @@ def _patterson_table_4() -> Sequence[PublishedRun]:
 
 
 def _patterson_table_1() -> Sequence[PublishedRun]:
+    # Iowa's intensity here is net of what Google bought; Table 4 gives gross ones.
     rows = (
         ("Transformer big, P100, US average", 3.5, 296, 1.59, 0.429, 316, 0.1357),
         ("Transformer big, P100, Iowa", 3.5, 296, 1.11, 0.080, 221, 0.0177),
