@@ -1,0 +1,72 @@
+"""Compressing: prune, quantize and distill a real language model, and say what that saved."""
+
+from greenkit.compressing.calibration import calibration_ids, calibration_windows
+from greenkit.compressing.charges import Charges, break_even_tokens
+from greenkit.compressing.distillation import distill
+from greenkit.compressing.distilled import Distilled, load_distilled
+from greenkit.compressing.kernels import LowBit, low_bit_kinds, to_low_bit
+from greenkit.compressing.masks import Masks, masks_of
+from greenkit.compressing.matrices import Matrix, blocks, matrices
+from greenkit.compressing.plans import Plan
+from greenkit.compressing.pruning import prune
+from greenkit.compressing.quantization import quantize
+from greenkit.compressing.quantizers import QuantizedTensor, Scheme, quantize_tensor
+from greenkit.compressing.result import (
+    Compressed,
+    MatrixReport,
+    Size,
+    compressed,
+    size_of,
+    working_copy,
+)
+from greenkit.compressing.sparse import to_2_4
+from greenkit.compressing.storing import load_compressed
+from greenkit.compressing.streaming import BlockStep, stream_blocks
+from greenkit.compressing.structured import (
+    block_influence,
+    remove_blocks,
+    remove_heads,
+    remove_width,
+)
+from greenkit.compressing.students import student
+from greenkit.compressing.training import train
+
+__all__ = [
+    "BlockStep",
+    "Charges",
+    "Compressed",
+    "Distilled",
+    "LowBit",
+    "Masks",
+    "Matrix",
+    "MatrixReport",
+    "Plan",
+    "QuantizedTensor",
+    "Scheme",
+    "Size",
+    "block_influence",
+    "blocks",
+    "break_even_tokens",
+    "calibration_ids",
+    "calibration_windows",
+    "compressed",
+    "distill",
+    "load_compressed",
+    "load_distilled",
+    "low_bit_kinds",
+    "masks_of",
+    "matrices",
+    "prune",
+    "quantize",
+    "quantize_tensor",
+    "remove_blocks",
+    "remove_heads",
+    "remove_width",
+    "size_of",
+    "stream_blocks",
+    "student",
+    "to_2_4",
+    "to_low_bit",
+    "train",
+    "working_copy",
+]

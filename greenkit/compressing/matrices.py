@@ -1,0 +1,90 @@
+"""The weight matrices of a language model under one orientation, whatever its architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from greenkit.inputs.models import LoadedModel
+
+BLOCK_PATHS = ("model.layers", "transformer.h")  # Llama-style models; GPT-2
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One linear layer: `name` is its path in the model.
+
+    `module` is a `torch.nn.Linear`, or the `Conv1D` of GPT-2 that stores its weight as (in, out).
+    """
+
+    name: str
+    module: Any = field(repr=False, compare=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weight of shape (out, in), one row an output: a view, so writes change the model."""
+        weight: torch.Tensor = self.module.weight.detach()
+        return weight.T if isinstance(self.module, Conv1D) else weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The bias of shape (out,) as a view, or None."""
+        bias: torch.Tensor | None = self.module.bias
+        return None if bias is None else bias.detach()
+
+
+def torch_model(model: LoadedModel | nn.Module) -> nn.Module:
+    """The torch module itself, out of a `LoadedModel` where it is one."""
+    return model.model if isinstance(model, LoadedModel) else model
+
+
+def block_path(model: LoadedModel | nn.Module) -> str:
+    """The name of the list of decoder blocks in the model, such as "model.layers".
+
+    Raises ValueError for a model that has neither Llama's names nor those of GPT-2.
+    """
+    network = torch_model(model)
+    for path in BLOCK_PATHS:
+        try:
+            found = network.get_submodule(path)
+        except AttributeError:
+            continue
+        if isinstance(found, nn.ModuleList) and len(found) > 0:
+            return path
+    raise ValueError(
+        f"{type(network).__name__} has no decoder blocks at {' or '.join(BLOCK_PATHS)}: give a "
+        "causal language model built like Llama or GPT-2."
+    )
+
+
+def blocks(model: LoadedModel | nn.Module) -> nn.ModuleList:
+    """The decoder blocks in order: the model's own list, so that changes to it change the model."""
+    found = torch_model(model).get_submodule(block_path(model))
+    assert isinstance(found, nn.ModuleList)
+    return found
+
+
+def matrices(model: LoadedModel | nn.Module, *, head: bool = False) -> list[Matrix]:
+    """All weight matrices inside the decoder blocks, in the order in which a token meets them.
+
+    With `head` the output head comes last. Where it is tied, its weight is the embedding's as
+    well: read it, and do not change it. Raises ValueError where there is no linear layer.
+    """
+    network = torch_model(model)
+    path = block_path(network)
+    found = [
+        Matrix(f"{path}.{name}", module)
+        for name, module in network.get_submodule(path).named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    ]
+    if not found:
+        raise ValueError(f"The blocks of {type(network).__name__} hold no linear layer.")
+    if head:
+        last = network.get_output_embeddings()  # type: ignore[operator]
+        names = {id(module): name for name, module in network.named_modules()}
+        found.append(Matrix(names[id(last)], last))
+    return found

@@ -1,0 +1,107 @@
+"""Execute 2:4 sparse matrices by the sparse tensor cores of a GPU, through torch.
+
+Two zeros in every four neighbours can be left out of memory and of the product; other zeros are
+stored and multiplied like any number.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from greenkit.compressing.matrices import Matrix, matrices
+from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes, working_copy
+
+OLDEST_CAPABILITY = (8, 0)  # Ampere, the first with sparse tensor cores
+DTYPES = (torch.float16, torch.bfloat16)
+STEP = 16  # rows and columns of a matrix come in steps of
+
+
+def lacks_2_4(device: torch.device | str) -> str | None:
+    """Why a device cannot execute 2:4 sparse matrices, or None if it can."""
+    place = torch.device(device)
+    if place.type != "cuda":
+        return f"2:4 sparse kernels run on NVIDIA GPUs only, and the model is on {place.type}"
+    if torch.cuda.get_device_capability(place) < OLDEST_CAPABILITY:
+        return f"{torch.cuda.get_device_name(place)} has no sparse tensor cores (Ampere or newer)"
+    if not torch.backends.cusparselt.is_available():
+        return "this build of torch comes without cuSPARSELt"
+    return None
+
+
+def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
+    """Pack every matrix of the blocks for torch's 2:4 kernels: 9 bits a weight for 16.
+
+    GPT-2's transposed layers become `torch.nn.Linear` with the same values. The packed model runs
+    and cannot be trained or saved: save `result`, and pack it again after loading.
+
+    Args:
+        result: of `prune(…, pattern="2:4")`, in float16 or bfloat16, on a GPU.
+        inplace: pack the model of `result` itself instead of a copy.
+
+    Raises:
+        ValueError: the device, the dtype or a matrix does not allow it; nothing is changed then.
+    """
+    found = matrices(result.model)
+    place = found[0].weight.device
+    if (reason := lacks_2_4(place)) is not None:
+        raise ValueError(f"{reason}: measure this model with its zeros stored.")
+    for matrix in found:
+        _check(matrix)
+    network = working_copy(result.model, inplace=inplace)
+    reports = []
+    for matrix in matrices(network):
+        weight = _pack(matrix.weight.contiguous())
+        _put(network, matrix, weight)
+        rows, columns = matrix.weight.shape
+        zeros = 1 - matrix.weight.count_nonzero().item() / matrix.weight.numel()
+        bits = tensor_bytes(weight) * 8 / (rows * columns)
+        reports.append(MatrixReport(matrix.name, rows, columns, zeros, bits))
+    loaded = result.loaded
+    if loaded is not None:
+        done = f"{loaded.provenance}; executed as 2:4 sparse"
+        loaded = replace(loaded, model=network, provenance=done)
+    return replace(result, model=network, matrices=tuple(reports), loaded=loaded)
+
+
+def _check(matrix: Matrix) -> None:
+    weight = matrix.weight
+    rows, columns = weight.shape
+    if weight.dtype not in DTYPES:
+        raise ValueError(
+            f"2:4 sparse kernels take float16 or bfloat16, and {matrix.name} is {weight.dtype}: "
+            "load the model with dtype='bfloat16'."
+        )
+    if rows % STEP or columns % STEP:
+        raise ValueError(
+            f"2:4 sparse kernels take rows and columns in steps of {STEP}: {matrix.name} has "
+            f"{rows} and {columns}."
+        )
+    most = int((weight.reshape(-1, 4) != 0).sum(1).max())
+    if most > 2:
+        raise ValueError(
+            f"{matrix.name} has {most} of 4 neighbours that are not zero: prune the model with "
+            "pattern='2:4' first."
+        )
+
+
+def _pack(weight: torch.Tensor) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The PyTorch API of SparseSemiStructuredTensor")
+        return torch.sparse.to_sparse_semi_structured(weight)
+
+
+def _put(network: nn.Module, matrix: Matrix, weight: Any) -> None:
+    """A Linear with the packed weight in the matrix's place; the matrix keeps the old module."""
+    rows, columns = weight.shape
+    with torch.device("meta"):
+        linear = nn.Linear(columns, rows, bias=matrix.bias is not None)
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if matrix.bias is not None:
+        linear.bias = nn.Parameter(matrix.bias, requires_grad=False)
+    parent, _, name = matrix.name.rpartition(".")
+    setattr(network.get_submodule(parent), name, linear)

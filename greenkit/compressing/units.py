@@ -1,0 +1,110 @@
+"""Parts of a block that can only be removed whole: key/value groups with their heads, MLP neurons.
+
+Each unit is some rows of the matrices that make it and some columns of the one that reads it. A
+unit whose columns are zero does nothing, so taking out rows and columns leaves the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from greenkit.compressing.matrices import Matrix, block_path, blocks
+
+
+@dataclass(frozen=True)
+class Units:
+    """All units of one kind in one block.
+
+    `makers` are matrices with the row numbers of each unit, shape (units, rows); `columns` of
+    shape (units, columns) are those of `reader`.
+    """
+
+    makers: tuple[tuple[Matrix, Tensor], ...] = field(repr=False)
+    reader: Matrix
+    columns: Tensor = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def weight_scores(self) -> Tensor:
+        """The L2 norm of all weights that belong to each unit, shape (units,)."""
+        total: Tensor = self.reader.weight.float().square().sum(0)[self.columns].sum(1)
+        for matrix, rows in self.makers:
+            total = total + matrix.weight.float().square().sum(1)[rows].sum(1)
+        return total.sqrt()
+
+    def activation_scores(self, norms: Tensor) -> Tensor:
+        """How much each unit adds to the reader's outputs, shape (units,).
+
+        `norms` of shape (in,) are the lengths of the reader's input features over all tokens: the
+        score is Wanda's, ‖x_j‖ · ‖W_j‖ with the whole column W_j, over the unit's columns.
+        """
+        loud: Tensor = (norms * self.reader.weight.float().norm(dim=0)).square()
+        return loud[self.columns].sum(1).sqrt()
+
+    def keep(self, kept: Tensor) -> None:
+        """Take all units out of the block but those numbered in `kept`."""
+        for matrix, rows in self.makers:
+            chosen = rows[kept].flatten().sort().values
+            bias = None if matrix.bias is None else matrix.bias[chosen]
+            _put(matrix, matrix.weight[chosen], bias)
+        chosen = self.columns[kept].flatten().sort().values
+        _put(self.reader, self.reader.weight[:, chosen], self.reader.bias)
+
+
+def head_units(network: nn.Module) -> list[Units]:
+    """Per block: each key/value head with all the query heads that read it."""
+    return _per_block(network, _heads)
+
+
+def neuron_units(network: nn.Module) -> list[Units]:
+    """Per block: each neuron of the MLP's hidden layer."""
+    return _per_block(network, _neurons)
+
+
+def _per_block(network: nn.Module, find: Callable[[str, nn.Module], Units]) -> list[Units]:
+    path = block_path(network)
+    return [find(f"{path}.{index}", block) for index, block in enumerate(blocks(network))]
+
+
+def _heads(path: str, block: nn.Module) -> Units:
+    if hasattr(block, "attn"):  # GPT-2: one matrix makes queries, keys and values
+        both, reader = (_matrix(path, block, f"attn.{name}") for name in ("c_attn", "c_proj"))
+        width = int(block.get_submodule("attn").head_dim)  # type: ignore[arg-type]
+        columns = torch.arange(reader.weight.shape[1]).view(-1, width)
+        rows = torch.cat([columns + part * columns.numel() for part in range(3)], dim=1)
+        return Units(((both, rows),), reader, columns)
+    names = ("q_proj", "k_proj", "v_proj", "o_proj")
+    q, k, v, reader = (_matrix(path, block, f"self_attn.{name}") for name in names)
+    width = int(block.get_submodule("self_attn").head_dim)  # type: ignore[arg-type]
+    units = k.weight.shape[0] // width
+    query = torch.arange(q.weight.shape[0]).view(units, -1)
+    key = torch.arange(k.weight.shape[0]).view(units, -1)
+    return Units(((q, query), (k, key), (v, key)), reader, query)
+
+
+def _neurons(path: str, block: nn.Module) -> Units:
+    gpt2 = hasattr(block, "attn")
+    names = ("c_fc",) if gpt2 else ("gate_proj", "up_proj")
+    reader = _matrix(path, block, "mlp.c_proj" if gpt2 else "mlp.down_proj")
+    each = torch.arange(reader.weight.shape[1]).view(-1, 1)
+    return Units(tuple((_matrix(path, block, f"mlp.{n}"), each) for n in names), reader, each)
+
+
+def _matrix(path: str, block: nn.Module, name: str) -> Matrix:
+    return Matrix(f"{path}.{name}", block.get_submodule(name))
+
+
+def _put(matrix: Matrix, weight: Tensor, bias: Tensor | None) -> None:
+    """Give a module a weight of shape (out, in) of its own, so that the old one is freed."""
+    old = matrix.module.weight
+    stored = weight.T if isinstance(matrix.module, Conv1D) else weight
+    matrix.module.weight = nn.Parameter(stored.clone(memory_format=torch.contiguous_format))
+    matrix.module.weight.requires_grad_(old.requires_grad)
+    if bias is not None:
+        matrix.module.bias = nn.Parameter(bias.clone(), requires_grad=old.requires_grad)
