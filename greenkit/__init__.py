@@ -1,7 +1,7 @@
 """greenkit: meter, compress and compare language models; the package of *Joules per Token*.
 
-The rooms are `inputs`, `foundations`, `metering`, `compressing` and `course`; what labs use most is here by its
-short name. Nothing heavy is imported before it is used.
+The rooms are `inputs`, `foundations`, `metering`, `compressing` and `course`; what labs use most is
+here by its short name. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
