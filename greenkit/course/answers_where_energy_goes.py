@@ -99,6 +99,6 @@ def least_batch(answer: Callable[[float, float, int], float]) -> None:
                 f"That is the ridge itself {where}. A batch of b has 2·b FLOPs for each weight, "
                 "and a weight has several bytes."
             )
-        if close(got, ridge * width / 2, 1e-3):
+        if close(got, ridge * width / 2, 1e-3) or close(got, math.floor(ridge * width / 2)):
             raise NotRight(f"A batch is a whole number, at least 1: round up {where}.")
         raise NotRight(f"The smallest batch {where} is {wanted}; your function says {got}.")

@@ -59,7 +59,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def _rows(window: Window, readings: Sequence[Reading]) -> list[tuple[str, ...]]:
     unit = next(iter(window.work), "")
     work = f"{window.work[unit]:.6g} {unit}" if unit else ""
-    length_s = window.duration_s
+    length_s = float(f"{window.duration_s:.3g}")
     first = (window.name, work, format_interval(length_s, length_s, length_s, "s"))
     rows = [
         (_short(r), _per(r, window.work.get(unit)), f"{r.provenance.value} ({r.sensor})")

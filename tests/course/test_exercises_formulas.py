@@ -90,6 +90,7 @@ WRONG = {
     ],
     "best_clock": [
         (lambda s, d, i, low: 1.0, "always race"),
+        (lambda s, d, i, low: min(1, max(low, ((s - i) / (2 * d)) ** (1 / 3))), "complex"),
         (lambda s, d, i, low: low, "always crawl"),
         (lambda s, d, i, low: (s / d) ** (1 / 3), "factor of 2"),
         (lambda s, d, i, low: (s / (2 * d)) ** 0.5, "cube root"),

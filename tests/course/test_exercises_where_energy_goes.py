@@ -67,7 +67,7 @@ WRONG = {
         (lambda f, b, w: f / b, "the ridge itself"),
         (lambda f, b, w: math.ceil(f / b), "the ridge itself"),
         (lambda f, b, w: f / b * w / 2, "round up"),
-        (lambda f, b, w: math.floor(f / b * w / 2), "is 12"),
+        (lambda f, b, w: math.floor(f / b * w / 2), "round up"),
         (lambda f, b, w: 12, "is 296"),
     ],
 }
