@@ -60,17 +60,18 @@ def sparsegpt(
 ) -> Tensor:
     """Remove weights column by column and let the columns to the right make up for it.
 
-    A weight's score is w² / [H⁻¹]_jj, the error that removing it leaves after the best repair
-    (optimal brain surgery). Frantar & Alistarh 2023, Algorithm 1.
+    A weight's score is w² / [H⁻¹]_jj, with H of column j and those to its right: the error that
+    is left after they have made up for it as well as they can (optimal brain surgery). Frantar &
+    Alistarh 2023, Algorithm 1.
 
     Args:
         weight: shape (out, in).
         moments: XᵀX of the inputs, shape (in, in), up to a factor: see `second_moments`.
-        sparsity: fraction of zeros; chosen anew for each group of columns, over all rows.
+        sparsity: fraction of zeros in each group of columns, chosen when its turn comes.
         pattern: (kept, of) for n:m instead, where `of` divides the input width.
         damping: see `inverse_factor`.
-        columns_at_once: columns that are repaired at once; those to their right wait, which
-            changes the order of additions and nothing else.
+        columns_at_once: the group in which weights of all rows compete. Columns to the right of
+            it wait for their repair, which changes the order of additions only.
 
     Returns:
         The new weight in float32, zero where a weight was removed.

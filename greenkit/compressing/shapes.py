@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from transformers.models.gpt2.modeling_gpt2 import GPT2Attention
 from transformers.pytorch_utils import Conv1D
 
 from greenkit.compressing.matrices import blocks
@@ -23,10 +22,11 @@ def fit_to_weights(network: nn.Module) -> None:
             module.out_features, module.in_features = module.weight.shape
         elif isinstance(module, Conv1D):
             module.nx, module.nf = module.weight.shape
-    for module in blocks(network).modules():
-        if isinstance(module, GPT2Attention):
-            module.split_size = module.c_proj.weight.shape[0]
-            module.num_heads = module.split_size // module.head_dim
+    layers: Any = blocks(network)
+    for block in layers:
+        if hasattr(block, "attn"):  # GPT-2 splits one matrix into queries, keys and values
+            block.attn.split_size = block.attn.c_proj.nx
+            block.attn.num_heads = block.attn.split_size // block.attn.head_dim
     _fit_config(network)
 
 

@@ -54,7 +54,7 @@ class Units:
             bias = None if matrix.bias is None else matrix.bias[chosen]
             _put(matrix, matrix.weight[chosen], bias)
         chosen = self.columns[kept].flatten().sort().values
-        _put(self.reader, self.reader.weight[:, chosen], self.reader.bias)
+        _put(self.reader, self.reader.weight[:, chosen], None)
 
 
 def head_units(network: nn.Module) -> list[Units]:
@@ -101,10 +101,9 @@ def _matrix(path: str, block: nn.Module, name: str) -> Matrix:
 
 
 def _put(matrix: Matrix, weight: Tensor, bias: Tensor | None) -> None:
-    """Give a module a weight of shape (out, in) of its own, so that the old one is freed."""
-    old = matrix.module.weight
+    """Give a module another weight of shape (out, in), and another bias unless it is None."""
+    trained = matrix.module.weight.requires_grad
     stored = weight.T if isinstance(matrix.module, Conv1D) else weight
-    matrix.module.weight = nn.Parameter(stored.clone(memory_format=torch.contiguous_format))
-    matrix.module.weight.requires_grad_(old.requires_grad)
+    matrix.module.weight = nn.Parameter(stored.contiguous(), requires_grad=trained)
     if bias is not None:
-        matrix.module.bias = nn.Parameter(bias.clone(), requires_grad=old.requires_grad)
+        matrix.module.bias = nn.Parameter(bias, requires_grad=trained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -156,6 +157,23 @@ def test_dropout_is_off_meanwhile_and_the_mode_comes_back(
     else:
         list(steps)
     assert model.training
+
+
+def test_each_block_runs_once_where_the_caller_lets_it_advance(model: Any, ids: Any) -> None:
+    runs = []
+    for block in blocks(model):
+        norm = block.ln_1 if hasattr(block, "ln_1") else block.input_layernorm
+        norm.register_forward_hook(lambda *_: runs.append(1))
+    for step in stream_blocks(model, ids):
+        step.advance()
+    assert len(runs) == 3
+
+
+def test_hidden_states_of_earlier_blocks_are_let_go(model: Any, ids: Any) -> None:
+    held: list[Any] = []
+    for step in stream_blocks(model, ids):
+        held.append(weakref.ref(step.inputs))
+        assert [states() is not None for states in held].count(True) == 1
 
 
 def test_no_gradient_graph_is_kept(model: Any, ids: Any) -> None:

@@ -88,6 +88,12 @@ def test_a_model_without_heads_is_the_one_with_silent_heads(
     assert not torch.allclose(logits(result.model, ids), logits(model, ids), atol=1e-3)
 
 
+def test_gpt2_attention_knows_how_many_heads_are_left(make: Callable[..., Any], ids: Any) -> None:
+    result = remove_heads(make("gpt2"), 0.5, calibration=ids)
+    left = [block.attn.num_heads for block in blocks(result.model)]
+    assert left == [len(units) for units in result.settings["kept"]]
+
+
 @pytest.mark.parametrize("by", ["activations", "weights"])
 def test_a_narrower_model_is_the_one_with_silent_neurons(
     model: Any, ids: Any, logits: Callable[..., Any], by: Any
