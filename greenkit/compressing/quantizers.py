@@ -139,6 +139,9 @@ def packed_bytes(count: int, bits: int) -> int:
 def choose_grid(weight: torch.Tensor, scheme: Scheme) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The scale and the zero of each group, so that the grid reaches its largest weights.
 
+    Weights that were int4 once (GGUF's Q4_1: minimum and scale in float16, groups of 32 that reach
+    0 and 15) get their own minimum and scale back: to quantize them so again changes nothing.
+
     Args:
         weight: (out, in).
 
