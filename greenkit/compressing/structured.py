@@ -22,7 +22,7 @@ from greenkit.compressing.calibration import (
 from greenkit.compressing.matrices import Matrix, blocks, torch_model
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
 from greenkit.compressing.shapes import fit_to_weights
-from greenkit.compressing.streaming import See, stream_blocks
+from greenkit.compressing.streaming import BlockStep, stream_blocks
 from greenkit.compressing.units import Units, head_units, neuron_units
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.progress import progress_bar
@@ -116,8 +116,8 @@ def remove_heads(
     Args:
         model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
         fraction: of all groups in the model, above 0 and below 1, rounded down.
-        by: "activations" compares what a group adds to the hidden states, relative to their
-            length; "weights" compares the L2 norm of its weights and needs no calibration.
+        by: "activations" compares what a group adds to the hidden states, relative to each
+            token's; "weights" compares the L2 norm of its weights and needs no calibration.
         calibration: see `calibration_ids`.
         inplace: change the given model instead of a copy.
 
@@ -192,21 +192,28 @@ def _scores(
     bar = progress_bar("activations", len(every), "block")
     with bar, closing(stream_blocks(model, ids, batch_size=WINDOWS_AT_ONCE)) as steps:
         for units, step in zip(every, steps, strict=True):
-            squares = torch.zeros(units.reader.weight.shape[1], device=step.inputs.device)
-            step.advance(_adder(units.reader, squares))
-            scores.append(units.activation_scores(squares.sqrt()) / step.inputs.float().norm())
+            scores.append(_shares(units, step))
             bar.update()
     return scores, {"calibration": calibration_facts(calibration)}
 
 
-def _adder(reader: Matrix, squares: Tensor) -> See:
-    """Add the squared inputs of one matrix to `squares`, and pass over the others."""
+def _shares(units: Units, step: BlockStep) -> Tensor:
+    """What each unit adds to a token's hidden state, relative to the state: root mean square.
+
+    Relative to each token's own, because the states of a few tokens are longer by far than those
+    of all others and would decide alone.
+    """
+    lengths = step.inputs.float().norm(dim=-1, keepdim=True)
+    batches = iter(torch.split(lengths, step.batch_size))
+    total = torch.zeros((), device=lengths.device)
 
     def see(matrix: Matrix, inputs: Tensor) -> None:
-        if matrix == reader:
-            squares.add_(inputs.flatten(0, -2).float().square().sum(0))
+        nonlocal total
+        if matrix == units.reader:
+            total = total + units.moments(inputs / next(batches))
 
-    return see
+    step.advance(see)
+    return units.activation_scores(total / lengths.numel())
 
 
 def _keep(

@@ -38,14 +38,22 @@ class Units:
             total = total + matrix.weight.float().square().sum(1)[rows].sum(1)
         return total.sqrt()
 
-    def activation_scores(self, norms: Tensor) -> Tensor:
-        """How much each unit adds to the reader's outputs, shape (units,).
+    def moments(self, inputs: Tensor) -> Tensor:
+        """Second moments of each unit's features, shape (units, columns, columns).
 
-        `norms` of shape (in,) are the lengths of the reader's input features over all tokens: the
-        score is Wanda's, ‖x_j‖ · ‖W_j‖ with the whole column W_j, over the unit's columns.
+        `inputs` of shape (..., in) enter the reader; the sum runs over all tokens.
         """
-        loud: Tensor = (norms * self.reader.weight.float().norm(dim=0)).square()
-        return loud[self.columns].sum(1).sqrt()
+        features = inputs.flatten(0, -2).float()[:, self.columns]
+        return torch.einsum("tuc,tud->ucd", features, features)
+
+    def activation_scores(self, moments: Tensor) -> Tensor:
+        """The length of what each unit adds to the reader's outputs, shape (units,).
+
+        Its square is tr(W M Wᵀ) with the unit's columns W and its `moments` M: the sum of
+        ‖W x‖² over the tokens that the moments are of.
+        """
+        columns = self.reader.weight.float()[:, self.columns]
+        return torch.einsum("ouc,ucd,oud->u", columns, moments, columns).sqrt()
 
     def keep(self, kept: Tensor) -> None:
         """Take all units out of the block but those numbered in `kept`."""

@@ -147,6 +147,23 @@ def test_blocks_of_least_influence_go(model: Any, ids: Any) -> None:
     assert result.settings["kept"] == [influence.index(max(influence))]
 
 
+def added(model: Any, ids: Any, inputs: dict[str, Any], block: int, part: str, width: int) -> Any:
+    """What each unit adds to a token's state, relative to it: root mean square, in float64."""
+    matrix = reader(model, block, part)
+    x = inputs[matrix.name].flatten(0, 1).double().numpy()
+    w = matrix.weight.double().numpy()
+    states = hidden_states(model, ids)[block].reshape(len(x), -1)
+    found = []
+    for start in range(0, x.shape[1], width):
+        columns = slice(start, start + width)
+        shares = [
+            np.linalg.norm(w[:, columns] @ token[columns]) / np.linalg.norm(state)
+            for token, state in zip(x, states, strict=True)
+        ]
+        found.append(np.sqrt(np.mean(np.square(shares))))
+    return np.array(found)
+
+
 def test_a_neuron_is_judged_by_what_it_adds(
     model: Any, ids: Any, inputs_of: Callable[..., dict[str, Any]]
 ) -> None:
@@ -154,29 +171,22 @@ def test_a_neuron_is_judged_by_what_it_adds(
     inputs = inputs_of(model, ids)
     for block in range(3):
         dense, narrow = reader(model, block, "width"), reader(result.model, block, "width")
-        x = inputs[dense.name].flatten(0, 1).double().numpy()
-        w = dense.weight.double().numpy()
-        adds = [np.linalg.norm(np.outer(x[:, n], w[:, n])) for n in range(80)]
-        best = sorted(np.argsort(adds)[40:])
+        best = sorted(np.argsort(added(model, ids, inputs, block, "width", 1))[40:])
         assert torch.equal(narrow.weight, dense.weight[:, best])
 
 
-def test_a_head_is_judged_by_what_it_adds_relative_to_the_hidden_states(
+def test_heads_of_all_blocks_are_judged_by_what_they_add(
     model: Any, ids: Any, inputs_of: Callable[..., dict[str, Any]]
 ) -> None:
     kind = architecture(model)
     width = 3 * HEAD[kind] if kind == "llama" else HEAD[kind]
     result = remove_heads(model, 0.5, calibration=ids)
-    inputs, states = inputs_of(model, ids), hidden_states(model, ids)
-    adds = {}
-    for block in range(3):
-        matrix = reader(model, block, "heads")
-        x = inputs[matrix.name].flatten(0, 1).double().numpy()
-        w = matrix.weight.double().numpy()
-        for unit in range(GROUPS[kind]):
-            features = range(unit * width, (unit + 1) * width)
-            total = sum(np.sum(x[:, n] ** 2) * np.sum(w[:, n] ** 2) for n in features)
-            adds[block, unit] = total**0.5 / np.linalg.norm(states[block])
+    inputs = inputs_of(model, ids)
+    adds = {
+        (block, unit): share
+        for block in range(3)
+        for unit, share in enumerate(added(model, ids, inputs, block, "heads", width))
+    }
     left = {block: set(range(GROUPS[kind])) for block in range(3)}
     gone = 0
     for block, unit in sorted(adds, key=adds.__getitem__):
