@@ -16,6 +16,7 @@ from typing import Any
 from greenkit.foundations import ProvenanceError, Quantity, Reading, total
 from greenkit.foundations.formulas import break_even
 from greenkit.metering import EnergyMeter, NotMeasuredError
+from greenkit.metering.device import synchronize
 
 TEACHER, STUDENT, REST = "teacher", "student", "rest"
 PARTS = (TEACHER, STUDENT, REST)
@@ -91,7 +92,7 @@ class Ledger:
 
     def __init__(self, meter: EnergyMeter | None, before: Charges | None = None) -> None:
         self.meter, self.before = meter, before
-        self._wait = (meter or EnergyMeter([])).synchronize
+        self._wait = synchronize if meter is None else meter.synchronize
         self._marks: list[tuple[float, str]] = []
         self.enter(REST)
 

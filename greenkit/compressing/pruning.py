@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +23,10 @@ from greenkit.compressing.criteria import (
     wanda_scores,
 )
 from greenkit.compressing.gptq import second_moments
-from greenkit.compressing.matrices import Matrix, blocks, matrices
+from greenkit.compressing.matrices import Matrix, matrices
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
-from greenkit.compressing.streaming import See, stream_blocks
+from greenkit.compressing.streaming import See, walking_blocks
 from greenkit.inputs.models import LoadedModel
-from greenkit.inputs.progress import progress_bar
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
 DEFAULT_SPARSITY = 0.5
@@ -83,11 +81,9 @@ def prune(
         settings["calibration"] = calibration_facts(calibration)
         network = working_copy(model, inplace=inplace)
         see = _by_wanda(part) if method == "wanda" else _by_sparsegpt(part)
-        bar = progress_bar(method, len(blocks(network)), "block")
-        with bar, closing(stream_blocks(network, ids)) as steps:
+        with walking_blocks(network, ids, method) as steps:
             for step in steps:
                 step.advance(see)
-                bar.update()
     return compressed(model, network, method=method, settings=settings, before=before)
 
 

@@ -21,7 +21,7 @@ from greenkit.compressing.quantizers import (
     quantize_tensor,
 )
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
-from greenkit.compressing.streaming import BlockStep, stream_blocks
+from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
 Method = Literal["rtn", "gptq", "awq"]
@@ -82,8 +82,9 @@ def quantize(
     else:
         packed = {}
         change = _compensate if method == "gptq" else _scale
-        for step in stream_blocks(network, ids):
-            packed.update(change(step, names, scheme))
+        with walking_blocks(network, ids, method) as steps:
+            for step in steps:
+                packed.update(change(step, names, scheme))
     if activations is not None:
         quantize_inputs([m for m in matrices(network) if m.name in names], activations)
     settings = {

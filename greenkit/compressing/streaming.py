@@ -8,6 +8,7 @@ inputs: an error made early is seen, and can be compensated, later.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from greenkit.compressing.matrices import Matrix, block_path, blocks, matrices, torch_model
 from greenkit.inputs.models import LoadedModel
+from greenkit.inputs.progress import progress_bar
 
 See = Callable[[Matrix, torch.Tensor], None]
 
@@ -108,6 +110,22 @@ def stream_blocks(
             del step
     finally:
         network.train(was_training)
+
+
+@contextmanager
+def walking_blocks(
+    model: LoadedModel | nn.Module, ids: torch.Tensor, label: str, *, batch_size: int | None = None
+) -> Iterator[Iterator[BlockStep]]:
+    """The steps of `stream_blocks` with a progress bar; an error on the way ends them at once."""
+    bar = progress_bar(label, len(blocks(model)), "block")
+    with bar, closing(stream_blocks(model, ids, batch_size=batch_size)) as steps:
+        yield _counted(steps, bar)
+
+
+def _counted(steps: Iterator[BlockStep], bar: Any) -> Iterator[BlockStep]:
+    for step in steps:
+        yield step
+        bar.update()
 
 
 def _watcher(matrix: Matrix, see: See) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:

@@ -7,7 +7,6 @@ blocks are gone. Derived in: Lab 04.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Any, Literal, get_args
 
 import torch
@@ -22,10 +21,9 @@ from greenkit.compressing.calibration import (
 from greenkit.compressing.matrices import Matrix, blocks, torch_model
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
 from greenkit.compressing.shapes import fit_to_weights
-from greenkit.compressing.streaming import BlockStep, stream_blocks
+from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.compressing.units import Units, head_units, neuron_units
 from greenkit.inputs.models import LoadedModel
-from greenkit.inputs.progress import progress_bar
 
 By = Literal["activations", "weights"]
 WINDOWS_AT_ONCE = 4
@@ -41,12 +39,10 @@ def block_influence(
     """
     ids = calibration_ids(model, calibration)
     found = []
-    bar = progress_bar("influence", len(blocks(model)), "block")
-    with bar, closing(stream_blocks(model, ids, batch_size=WINDOWS_AT_ONCE)) as steps:
+    with walking_blocks(model, ids, "influence", batch_size=WINDOWS_AT_ONCE) as steps:
         for step in steps:
             before, after = step.inputs.float(), step.advance().float()
             found.append(1 - torch.cosine_similarity(before, after, dim=-1).mean().item())
-            bar.update()
     return found
 
 
@@ -188,12 +184,8 @@ def _scores(
         return [units.weight_scores() for units in every], {}
     calibration = default_calibration(model) if calibration is None else calibration
     ids = calibration_ids(model, calibration)
-    scores = []
-    bar = progress_bar("activations", len(every), "block")
-    with bar, closing(stream_blocks(model, ids, batch_size=WINDOWS_AT_ONCE)) as steps:
-        for units, step in zip(every, steps, strict=True):
-            scores.append(_shares(units, step))
-            bar.update()
+    with walking_blocks(model, ids, "activations", batch_size=WINDOWS_AT_ONCE) as steps:
+        scores = [_shares(units, step) for units, step in zip(every, steps, strict=True)]
     return scores, {"calibration": calibration_facts(calibration)}
 
 

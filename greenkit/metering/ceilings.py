@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from greenkit.foundations.formulas import roofline_time
+from greenkit.metering.device import synchronize
 
 if TYPE_CHECKING:
     import torch
@@ -52,8 +53,8 @@ def measure_ceilings(
     a, b = (torch.rand(width, width, device=place).to(number) for _ in range(2))
     source = torch.ones(megabytes * 250_000, device=place)
     target = torch.empty_like(source)
-    product_s = _fastest(lambda: torch.mm(a, b), place)
-    copy_s = _fastest(lambda: target.copy_(source), place)
+    product_s = _fastest(lambda: torch.mm(a, b))
+    copy_s = _fastest(lambda: target.copy_(source))
     return Ceilings(
         flops_per_s=2 * width**3 / product_s,
         bytes_per_s=2 * source.numel() * source.element_size() / copy_s,
@@ -62,21 +63,13 @@ def measure_ceilings(
     )
 
 
-def _fastest(work: Callable[[], object], place: torch.device) -> float:
-    import torch
-
-    def wait() -> None:
-        if place.type == "cuda":
-            torch.cuda.synchronize(place)
-        elif place.type == "mps":
-            torch.mps.synchronize()
-
+def _fastest(work: Callable[[], object]) -> float:
     work()
     best_s = float("inf")
     for _ in range(REPEATS):
-        wait()
+        synchronize()
         start_s = time.perf_counter()
         work()
-        wait()
+        synchronize()
         best_s = min(best_s, time.perf_counter() - start_s)
     return best_s

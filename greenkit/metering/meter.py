@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from contextlib import ContextDecorator, ExitStack
 from typing import Any, ParamSpec, TypeVar
 
 from greenkit.foundations import Grid, Reading
+from greenkit.metering import device
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.discovery import Discovery
 from greenkit.metering.sampler import sampler
@@ -95,15 +95,8 @@ class EnergyMeter(ContextDecorator):
 
     def synchronize(self) -> None:
         """Wait until the GPU has done what it was given (where torch uses one)."""
-        torch = sys.modules.get("torch") if self.sync else None
-        if torch is None or not hasattr(torch, "mps"):  # not imported, or only in part
-            return
-        if torch.cuda.is_initialized():
-            used = [i for i in range(torch.cuda.device_count()) if torch.cuda.memory_reserved(i)]
-            for index in used:
-                torch.cuda.synchronize(index)
-        elif torch.backends.mps.is_available():
-            torch.mps.synchronize()
+        if self.sync:
+            device.synchronize()
 
     # -- windows -----------------------------------------------------------------------------
 

@@ -9,10 +9,7 @@ import pytest
 
 from greenkit.course.exercises import Exercise
 
-
-def verdict(name, answer, capsys):
-    right = Exercise.named("first_joule", name).check(answer)
-    return right, capsys.readouterr().out
+LAB = "first_joule"
 
 
 def bounds_by_search(ticks, joules, start, end):
@@ -77,30 +74,30 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "answer"), [(n, a) for n, many in RIGHT.items() for a in many])
-def test_right_answers_pass_however_they_are_written(name, answer, capsys):
-    assert verdict(name, answer, capsys) == (True, f"{name}: right\n")
+def test_right_answers_pass_however_they_are_written(name, answer, verdict):
+    assert verdict(name, answer) == (True, f"{name}: right\n")
 
 
 @pytest.mark.parametrize(
     ("name", "answer", "hint"), [(n, a, h) for n, many in WRONG.items() for a, h in many]
 )
-def test_wrong_answers_are_refused_with_a_reason(name, answer, hint, capsys):
-    right, said = verdict(name, answer, capsys)
+def test_wrong_answers_are_refused_with_a_reason(name, answer, hint, verdict):
+    right, said = verdict(name, answer)
     assert not right
     assert hint in said
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_an_open_stub_is_not_attempted_and_does_not_fail(name, capsys):
-    assert verdict(name, None, capsys) == (False, f"{name}: not attempted\n")
+def test_an_open_stub_is_not_attempted_and_does_not_fail(name, verdict):
+    assert verdict(name, None) == (False, f"{name}: not attempted\n")
 
 
-def test_an_answer_that_raises_is_feedback_and_not_a_traceback(capsys):
-    right, said = verdict("watt_hours", lambda j: 1 / 0, capsys)
+def test_an_answer_that_raises_is_feedback_and_not_a_traceback(verdict):
+    right, said = verdict("watt_hours", lambda j: 1 / 0)
     assert not right
     assert "ZeroDivisionError" in said
 
 
 def test_an_unknown_exercise_names_those_that_exist():
     with pytest.raises(KeyError, match="watt_hours"):
-        Exercise.named("first_joule", "nonsense")
+        Exercise.named(LAB, "nonsense")

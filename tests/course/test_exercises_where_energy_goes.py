@@ -5,12 +5,7 @@ import re
 
 import pytest
 
-from greenkit.course.exercises import Exercise
-
-
-def verdict(name, answer, capsys):
-    right = Exercise.named("where_energy_goes", name).check(answer)
-    return right, capsys.readouterr().out
+LAB = "where_energy_goes"
 
 
 def batch_by_search(flops_per_s, bytes_per_s, width):
@@ -74,8 +69,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "answer"), [(n, a) for n, many in RIGHT.items() for a in many])
-def test_a_correct_variant_passes(name, answer, capsys):
-    right, said = verdict(name, answer, capsys)
+def test_a_correct_variant_passes(name, answer, verdict):
+    right, said = verdict(name, answer)
     assert right, said
 
 
@@ -83,14 +78,14 @@ def test_a_correct_variant_passes(name, answer, capsys):
     ("name", "answer", "reason"),
     [(n, a, r) for n, many in WRONG.items() for a, r in many],
 )
-def test_a_wrong_answer_is_refused_with_its_reason(name, answer, reason, capsys):
-    right, said = verdict(name, answer, capsys)
+def test_a_wrong_answer_is_refused_with_its_reason(name, answer, reason, verdict):
+    right, said = verdict(name, answer)
     assert not right
     assert re.search(reason, said), said
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_stub_is_not_attempted(name, capsys):
-    right, said = verdict(name, None, capsys)
+def test_a_stub_is_not_attempted(name, verdict):
+    right, said = verdict(name, None)
     assert not right
     assert "not attempted" in said
