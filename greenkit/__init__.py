@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from greenkit import plot as plot
+    from greenkit.compressing import distill as distill
+    from greenkit.compressing import prune as prune
+    from greenkit.compressing import quantize as quantize
     from greenkit.course.lab import budget_card as budget_card
     from greenkit.course.lab import lab as lab
     from greenkit.foundations import Quantity as Quantity
     from greenkit.foundations import Ratio as Ratio
     from greenkit.foundations import Reading as Reading
     from greenkit.foundations import grid as grid
+    from greenkit.inputs import QualityTest as QualityTest
     from greenkit.inputs import load_model as load_model
     from greenkit.inputs import load_text as load_text
     from greenkit.inputs import perplexity as perplexity
@@ -30,10 +34,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "EnergyMeter": "greenkit.metering",
     "Quantity": "greenkit.foundations",
+    "QualityTest": "greenkit.inputs",
     "Ratio": "greenkit.foundations",
     "Reading": "greenkit.foundations",
     "budget_card": "greenkit.course.lab",
     "compare": "greenkit.metering",
+    "distill": "greenkit.compressing",
     "generate": "greenkit.inputs.generate",
     "grid": "greenkit.foundations",
     "lab": "greenkit.course.lab",
@@ -41,6 +47,8 @@ _HOMES = {
     "load_text": "greenkit.inputs",
     "measure": "greenkit.metering",
     "perplexity": "greenkit.inputs",
+    "prune": "greenkit.compressing",
+    "quantize": "greenkit.compressing",
 }
 
 __all__ = [*_HOMES, "plot"]

@@ -3,6 +3,7 @@
 Importing this room is cheap: torch and transformers are imported when a model is.
 """
 
+from greenkit.inputs.agreement import Quality, QualityTest
 from greenkit.inputs.assets import ASSETS, Asset, AssetError
 from greenkit.inputs.cache import cache_folder
 from greenkit.inputs.default import fetch_default
@@ -20,6 +21,8 @@ __all__ = [
     "LoadedModel",
     "Perplexity",
     "PerplexityRatio",
+    "Quality",
+    "QualityTest",
     "Text",
     "TokenWindows",
     "cache_folder",

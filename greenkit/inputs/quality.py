@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.inputs.progress import progress_bar
 from greenkit.inputs.texts import Text
-from greenkit.inputs.tokens import token_windows
+from greenkit.inputs.tokens import TokenWindows, token_windows
 
 if TYPE_CHECKING:
     import torch
@@ -127,40 +127,65 @@ def perplexity(
         ValueError: the text is too short, a number makes no sense, or the model returns a loss
             that is not finite.
     """
-    import torch
-    from torch.nn.functional import cross_entropy
-
     if batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
     chosen = token_windows(
         tokenizer, text, window_tokens=window_tokens, stride=stride, windows=windows
     )
-    scored = min(chosen.stride, window_tokens - 1)
-    weight = next(model.parameters())
+    losses = [
+        mean_loss(guesses, targets)
+        for guesses, targets in scored_windows(model, chosen, batch_size=batch_size)
+    ]
+    return perplexity_of(losses, chosen, next(model.parameters()))
+
+
+def scored_windows(
+    model: torch.nn.Module, chosen: TokenWindows, *, batch_size: int = 1
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """For each window the logits (scored, vocabulary) in float32 and the tokens that came.
+
+    The model is in evaluation mode meanwhile, and as it was before in the end.
+    """
+    import torch
+
+    scored = min(chosen.stride, chosen.window_tokens - 1)
+    place = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    losses: list[float] = []
     try:
-        with torch.no_grad(), progress_bar("perplexity", len(chosen.numbers), "window") as bar:
+        with progress_bar("perplexity", len(chosen.numbers), "window") as bar:
             for start in range(0, len(chosen.numbers), batch_size):
-                ids = chosen.ids[start : start + batch_size].to(weight.device)
-                logits = model(input_ids=ids, use_cache=False).logits
+                ids = chosen.ids[start : start + batch_size].to(place)
+                with torch.no_grad():
+                    logits = model(input_ids=ids, use_cache=False).logits
                 for row, target in zip(logits, ids, strict=True):
-                    guesses = row[-scored - 1 : -1].float()
-                    losses.append(cross_entropy(guesses, target[-scored:]).item())
+                    yield row[-scored - 1 : -1].float(), target[-scored:]
                 bar.update(len(ids))
     finally:
         model.train(was_training)
+
+
+def mean_loss(guesses: torch.Tensor, targets: torch.Tensor) -> float:
+    """Mean loss in nats of logits (scored, vocabulary) on the tokens (scored) that came."""
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(guesses, targets).item()
+
+
+def perplexity_of(
+    losses: Sequence[float], chosen: TokenWindows, weight: torch.Tensor
+) -> Perplexity:
+    """The perplexity of one loss a window. Raises ValueError where a loss is not finite."""
     if not all(map(math.isfinite, losses)):
         raise ValueError(
-            f"The model's loss is not finite on windows of {window_tokens} tokens in "
+            f"The model's loss is not finite on windows of {chosen.window_tokens} tokens in "
             f"{weight.dtype}: its weights or this dtype overflow; try float32."
         )
     return Perplexity(
         value=math.exp(statistics.fmean(losses)),
-        window_tokens=window_tokens,
+        window_tokens=chosen.window_tokens,
         stride=chosen.stride,
-        tokens_scored=scored * len(losses),
+        tokens_scored=min(chosen.stride, chosen.window_tokens - 1) * len(losses),
         window_ids=chosen.numbers,
         window_losses=tuple(losses),
         tokens_sha256=chosen.sha256,
