@@ -19,6 +19,7 @@ from greenkit.compressing.result import (
     size_of,
     working_copy,
 )
+from greenkit.compressing.serving import Serving, serve
 from greenkit.compressing.sparse import to_2_4
 from greenkit.compressing.storing import load_compressed
 from greenkit.compressing.streaming import BlockStep, stream_blocks
@@ -43,6 +44,7 @@ __all__ = [
     "Plan",
     "QuantizedTensor",
     "Scheme",
+    "Serving",
     "Size",
     "block_influence",
     "blocks",
@@ -62,6 +64,7 @@ __all__ = [
     "remove_blocks",
     "remove_heads",
     "remove_width",
+    "serve",
     "size_of",
     "stream_blocks",
     "student",

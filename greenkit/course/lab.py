@@ -13,7 +13,7 @@ from typing import Any
 from greenkit.course import reveal, tools
 from greenkit.course.device import device_facts, peak_memory_mb
 from greenkit.course.exercises import Exercise
-from greenkit.course.runs import SCHEMA, Run, reference_runs, write_record
+from greenkit.course.runs import SCHEMA, Run, full_run, plain, reference_runs, write_record
 from greenkit.course.show import glue, markdown_table, show_markdown
 from greenkit.course.traces import gpu_trace
 from greenkit.foundations import Provenance, Quantity, Ratio, Reading
@@ -24,7 +24,7 @@ from greenkit.metering.replay import Trace, trace_to_dict
 
 EXAMPLES = "GREENKIT_EXAMPLE_PREDICTIONS"
 FULL = "GREENKIT_FULL"
-KINDS = ("exact", "here", "energy")
+KINDS = ("exact", "here", "recorded", "energy")
 MARGIN = 0.1
 PROVEN = (Provenance.MEASURED, Provenance.REPLAYED, Provenance.SIMULATED)
 
@@ -64,6 +64,20 @@ class Lab:
         """The reference runs of this lab on named devices."""
         return reference_runs(self.name)
 
+    def recorded(self, name: str) -> Any:
+        """A result of the full reference run, as plain values.
+
+        While a full run is recorded this is its own result, so that its claims are asserted on
+        what it found. Raises RunError where no full run has such a result.
+        """
+        if self.full:
+            return plain(self.results[name])
+        return full_run(self.name, name, self.device["kind"]).record["results"][name]
+
+    def recorded_on(self, name: str) -> str:
+        """Device and date of the run that `recorded` reads."""
+        return "this run" if self.full else full_run(self.name, name, self.device["kind"]).label
+
     def predict(self, *, example: Mapping[str, float], **guesses: float | None) -> None:
         """Keep your guesses, made before anything runs.
 
@@ -99,9 +113,9 @@ class Lab:
     def claim(self, text: str, holds: bool, *, kind: str, evidence: Reading | None = None) -> None:
         """Assert a claim that the text makes; a lab whose claim does not hold fails.
 
-        `kind` is "exact" (arithmetic), "here" (time or quality on this machine) or "energy", which
-        needs `evidence`: on an estimate it is not asserted, because an estimate proves nothing
-        about joules.
+        `kind` is "exact" (arithmetic), "here" (time or quality on this machine), "recorded" (the
+        same, in the full reference run) or "energy", which needs `evidence`: on an estimate it is
+        not asserted, because an estimate proves nothing about joules.
         """
         if kind not in KINDS:
             raise ValueError(f"kind is one of {', '.join(KINDS)}; got {kind!r}")
@@ -201,7 +215,7 @@ class Lab:
             "memory_mb": round(peak_memory_mb()),
             "fetched_mb": round(download_mb()),
             "predictions": dict(self.predictions),
-            "results": {name: _plain(value) for name, value in self.results.items()},
+            "results": {name: plain(value) for name, value in self.results.items()},
             "claims": list(self.claims),
             "decision": dict(self.decision),
             "footprint": [r.to_dict() for r in readings],
@@ -215,22 +229,6 @@ class Lab:
         folder = Path("out") / self.name
         path = write_record(self.record(), folder / "run.json")
         print(f"your run is in {path.as_posix()}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Reading):
-        return value.to_dict()
-    if isinstance(value, Quantity):
-        return {
-            "value": value.value,
-            "low": value.low,
-            "high": value.high,
-            "unit": value.unit,
-            "label": value.label,
-        }
-    if isinstance(value, Ratio):
-        return {"value": value.value, "low": value.low, "high": value.high, "label": value.label}
-    return value
 
 
 def lab(name: str) -> Lab:

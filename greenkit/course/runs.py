@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from greenkit.foundations import Reading
+from greenkit.foundations import Quantity, Ratio, Reading
 from greenkit.metering.replay import Trace, trace_from_dict
 
 SCHEMA = 1
@@ -136,3 +136,38 @@ def reference_runs(lab: str) -> list[Run]:
     """All recorded reference runs of a lab, GPUs first, then by device name."""
     runs = [read_record(path) for path in sorted(reference_folder().glob(f"*/*_{lab}.json"))]
     return sorted(runs, key=lambda run: (run.kind != "gpu", run.device))
+
+
+def full_run(lab: str, name: str, kind: str) -> Run:
+    """The full reference run of a lab with a result of that name, of this kind of device if any.
+
+    Raises RunError where none is recorded.
+    """
+    runs = [
+        run
+        for run in reference_runs(lab)
+        if run.record["size"] == "full" and name in run.record["results"]
+    ]
+    if not runs:
+        raise RunError(
+            f"no full run of the lab {lab} with {name!r} is recorded yet: write one with "
+            "`greenkit record --full`."
+        )
+    return min(runs, key=lambda run: run.kind != kind)
+
+
+def plain(value: Any) -> Any:
+    """A result as plain values of the run schema."""
+    if isinstance(value, Reading):
+        return value.to_dict()
+    if isinstance(value, Quantity):
+        return {
+            "value": value.value,
+            "low": value.low,
+            "high": value.high,
+            "unit": value.unit,
+            "label": value.label,
+        }
+    if isinstance(value, Ratio):
+        return {"value": value.value, "low": value.low, "high": value.high, "label": value.label}
+    return value

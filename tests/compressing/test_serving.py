@@ -1,0 +1,59 @@
+"""Serving the same work with several models: every phase metered, the cache left as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from greenkit.compressing.result import size_of
+from greenkit.compressing.serving import PHASES, Serving, serve
+from greenkit.compressing.structured import remove_blocks
+from greenkit.metering import EnergyMeter
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def served(model: Any, ids: Any) -> tuple[Serving, Any]:
+    """A tiny model and the same without a block."""
+    small = remove_blocks(model, [1])
+    with EnergyMeter() as meter:
+        found = serve(
+            {"dense": model, "small": small}, ids[:1], meter=meter, new_tokens=3, rounds=2
+        )
+    return found, model
+
+
+def test_every_phase_of_every_model_took_time_and_energy(served: tuple[Serving, Any]) -> None:
+    found, _ = served
+    for name in ("dense", "small"):
+        for phase in PHASES:
+            assert found.seconds(name, phase) > 0
+            assert found.energy(name, phase).value > 0
+            assert found.energy(name, phase).unit == "J/token"
+            assert found.cpu_s[name, phase] > 0
+
+
+def test_a_token_takes_its_share_of_a_call(served: tuple[Serving, Any]) -> None:
+    found, _ = served
+    calls = found.comparison.seconds("prefill: dense")
+    assert min(calls) / 32 <= found.seconds("dense", "prefill") <= max(calls) / 32
+
+
+def test_sizes_are_those_of_the_models(served: tuple[Serving, Any]) -> None:
+    found, model = served
+    assert found.bytes["dense"] == size_of(model).bytes > found.bytes["small"]
+
+
+def test_the_record_has_the_ratio_to_the_model_named(served: tuple[Serving, Any]) -> None:
+    found, _ = served
+    record = found.to_dict(to="dense")
+    assert record["dense"]["decode"]["time_ratio"] == 1
+    ratio = found.time_ratio("small", "dense", "decode")
+    assert record["small"]["decode"]["time_ratio"] == ratio.value
+
+
+def test_no_new_token_is_refused(model: Any, ids: Any) -> None:
+    with EnergyMeter() as meter, pytest.raises(ValueError, match="new_tokens"):
+        serve({"dense": model}, ids[:1], meter=meter, new_tokens=0)
