@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenkit.course import reveal, tools
+from greenkit.course import qualities, reveal, tools
 from greenkit.course.device import device_facts, peak_memory_mb
 from greenkit.course.exercises import Exercise
 from greenkit.course.runs import SCHEMA, Run, full_run, plain, reference_runs, write_record
@@ -195,6 +195,20 @@ class Lab:
     def show_published(self) -> None:
         """Published J/token of large models, to stand beside one's own result."""
         show_markdown(reveal.published())
+
+    def show_quality(self, rows: Mapping[str, Mapping[str, float]]) -> None:
+        """Compressed models beside the dense one; those of the full run that did not run here too.
+
+        `rows` has `Quality.to_dict` by variant, with "bytes" and "seconds" where known.
+        """
+        show_markdown(qualities.quality_table(rows, *self._others("quality")))
+
+    def show_serving(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """What serving took with each model (`Serving.to_dict`), likewise."""
+        show_markdown(qualities.serving_table(rows, *self._others("serving")))
+
+    def _others(self, name: str) -> tuple[Any, str]:
+        return ({}, "") if self.full else (self.recorded(name), self.recorded_on(name))
 
     def glue(self, name: str, value: Any) -> None:
         """Hand a value to the prose of this notebook (`{glue:text}`), and keep it."""
