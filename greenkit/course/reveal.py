@@ -39,11 +39,12 @@ def table(
     rows = []
     for name, value in results.items():
         guess = predictions.get(name)
-        rows.append((_words(name), "you", _value(value), _verdict(guess, value)))
-        rows.append(("", "your prediction", f"{guess:g}" if guess else "no prediction made", ""))
+        told = f"{guess:g}" if guess else "none"
+        rows.append((_words(name), "your prediction", told, _verdict(guess, value)))
+        rows.append(("", "your result", _value(value), ""))
         for run in references:
             reference = run.record["results"].get(name)
-            if reference is not None:
+            if reference is not None and reference != value:  # an exact value is the same anywhere
                 rows.append(("", run.label, _recorded(reference), _band(value, reference, run)))
         if not any(run.kind == "gpu" for run in references):
             rows.append(("", "a GPU", "not recorded yet", ""))

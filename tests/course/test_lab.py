@@ -163,3 +163,39 @@ def test_a_file_that_is_no_record_is_named_in_the_error(tmp_path):
     path.write_text(json.dumps({"schema": 1}))
     with pytest.raises(RunError, match=r"run\.json"):
         read_record(path)
+
+
+def full_run_of(lab, folder, kind, results):
+    lab.results = dict(results)
+    lab.device = {"name": f"a {kind}", "slug": f"a-{kind}", "kind": kind}
+    lab.full = True
+    write_record(lab.record(), folder / f"a-{kind}" / "07_probe.json")
+    lab.full = False
+
+
+def test_a_result_is_read_from_the_full_run_of_the_same_kind_of_device(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("greenkit.course.runs.reference_folder", lambda: tmp_path)
+    full_run_of(lab, tmp_path, "gpu", {"quality": {"dense": 1}})
+    full_run_of(lab, tmp_path, "cpu", {"quality": {"dense": 2}})
+    assert lab.recorded("quality") == {"dense": 2}
+    assert lab.recorded_on("quality").startswith("a cpu, 20")
+
+
+def test_a_device_without_a_run_of_its_kind_reads_another(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("greenkit.course.runs.reference_folder", lambda: tmp_path)
+    full_run_of(lab, tmp_path, "gpu", {"quality": {"dense": 1}})
+    lab.device = {**lab.device, "kind": "cpu"}
+    assert lab.recorded("quality") == {"dense": 1}
+
+
+def test_while_it_is_recorded_a_lab_reads_its_own_result(lab):
+    lab.full = True
+    lab.keep("ratio", Ratio(2.0, 1.5, 2.5, "time ratio"))
+    assert lab.recorded("ratio") == {"value": 2.0, "low": 1.5, "high": 2.5, "label": "time ratio"}
+    assert lab.recorded_on("ratio") == "this run"
+
+
+def test_without_a_full_run_the_error_says_how_to_record_one(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("greenkit.course.runs.reference_folder", lambda: tmp_path)
+    with pytest.raises(RunError, match="greenkit record --full"):
+        lab.recorded("quality")
