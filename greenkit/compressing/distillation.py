@@ -53,8 +53,8 @@ def distill(
     """Train a student to say what its teacher says.
 
     With loss="cross_entropy" this is plain fine-tuning: the teacher may be None, and never runs.
-    The student is trained in float32 whatever its dtype, and gets its dtype back. On a GPU the
-    arithmetic is bfloat16, or float16 where the card has no bfloat16.
+    The student is trained in float32 whatever its dtype, and gets its dtype back. Its arithmetic is
+    of the plan's precision.
 
     Args:
         teacher: the larger model; it is only asked.
@@ -66,7 +66,7 @@ def distill(
             several of them such as {"soft": 1.0, "hidden_cosine": 0.1}.
         temperature: of "soft" and "reverse_kl".
         steps, batch, learning_rate: see `Plan`, which also names what else `plan` may hold:
-            warmup, clip, accumulate, seed, and budgets in tokens, seconds or joules.
+            warmup, clip, accumulate, seed, precision, and budgets in tokens, seconds or joules.
         meter, masks, checkpoint, checkpoint_every: see `train`.
         inplace: train the given student instead of a copy.
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from greenkit.inputs.models import choose_dtype
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 FLOOR = 0.1  # the learning rate at the end, as a share of its peak
 
 
@@ -22,6 +25,8 @@ class Plan:
             falls on a cosine to a tenth of the peak, as the first of the budgets runs out.
         clip: the largest norm of a step's gradient.
         seed: of the order of the windows, and of dropout.
+        precision: of the arithmetic: "float32", "bfloat16" or "float16", whatever the weights are
+            kept in; by default see `default_precision`.
         tokens, seconds, joules: further budgets. A run that seconds or joules cut short is not
             reproducible bit for bit, because its schedule follows them.
 
@@ -35,6 +40,7 @@ class Plan:
     clip: float = 1.0
     accumulate: int = 1
     seed: int = 0
+    precision: str | None = None
     tokens: float = math.inf
     seconds: float = math.inf
     joules: float = math.inf
@@ -46,6 +52,10 @@ class Plan:
         for name in ("learning_rate", "clip", "tokens", "seconds", "joules"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}."
+            )
         if self.batch % self.accumulate:
             raise ValueError(
                 f"a batch of {self.batch} windows cannot be accumulated in {self.accumulate} "
@@ -94,3 +104,18 @@ class Plan:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + epoch)
         order = torch.randperm(available, generator=generator)
         return order[place * self.batch : (place + 1) * self.batch]
+
+
+def default_precision(device: torch.device | str) -> str:
+    """The narrowest arithmetic that the device has in hardware and that training bears.
+
+    bfloat16 on GPUs since Ampere and on CPUs with its instructions, float16 on older GPUs, else
+    float32.
+    """
+    place = torch.device(device)
+    capabilities: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than the oldest torch
+    if place.type == "cpu" and capabilities.get("avx512_bf16"):
+        return "bfloat16"
+    return str(choose_dtype(None, place)).removeprefix("torch.")

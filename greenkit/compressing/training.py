@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from greenkit.compressing.charges import REST, STUDENT, TEACHER, Charges, Ledger
 from greenkit.compressing.checkpoints import digest, read_checkpoint, write_checkpoint
 from greenkit.compressing.masks import Masks
-from greenkit.compressing.plans import Plan
+from greenkit.compressing.plans import Plan, default_precision
 from greenkit.foundations import Reading
 from greenkit.inputs.models import choose_dtype
 from greenkit.inputs.progress import progress_bar
@@ -90,7 +90,7 @@ def train(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     _check(weights, windows, plan, meter, checkpoint_every)
     device = weights[0].device
-    low = choose_dtype(None, device)  # bfloat16 where the card has it, float16 where not
+    low = choose_dtype(plan.precision or default_precision(device), device)
     scaler = torch.amp.GradScaler(device.type, enabled=low is torch.float16)
     optimizer = torch.optim.AdamW(
         weights, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=device.type in ("cpu", "cuda")

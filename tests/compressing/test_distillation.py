@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from greenkit.compressing import training
 from greenkit.compressing.charges import PARTS, REST, STUDENT, TEACHER
 from greenkit.compressing.distillation import distill
 from greenkit.compressing.distilled import load_distilled
@@ -24,7 +23,7 @@ from greenkit.compressing.lessons import answer
 from greenkit.compressing.losses import soft_targets
 from greenkit.compressing.masks import masks_of
 from greenkit.compressing.matrices import matrices
-from greenkit.compressing.plans import Plan
+from greenkit.compressing.plans import Plan, default_precision
 from greenkit.compressing.students import student
 from greenkit.inputs import Article, LoadedModel, Text, load_model, load_text, perplexity
 from greenkit.metering import EnergyMeter, NotMeasuredError
@@ -108,7 +107,8 @@ def test_soft_targets_start_at_the_divergence_of_the_two_models() -> None:
 
 def test_plain_fine_tuning_starts_at_the_loss_of_transformers() -> None:
     model = model_of("llama")
-    found = distill(None, model, windows=WINDOWS, loss="cross_entropy", steps=2)
+    options: dict[str, Any] = {"windows": WINDOWS, "steps": 2, "precision": "float32"}
+    found = distill(None, model, loss="cross_entropy", **options)
     ids = first_batch()
     with torch.no_grad():
         expected = model(input_ids=ids, labels=ids).loss
@@ -131,7 +131,8 @@ def test_block_outputs_are_those_of_transformers_but_for_the_final_norm(kind: st
 def test_hidden_states_are_compared_with_the_blocks_that_they_came_from() -> None:
     teacher = model_of("llama")
     pupil = half(teacher)
-    found = distill(teacher, pupil, windows=WINDOWS, loss="hidden_mse", steps=2)
+    options: dict[str, Any] = {"windows": WINDOWS, "steps": 2, "precision": "float32"}
+    found = distill(teacher, pupil, loss="hidden_mse", **options)
     ids = first_batch()
     with torch.no_grad():
         mine = answer(pupil.model, ids, [0, 1]).states
@@ -256,18 +257,29 @@ def test_a_bfloat16_student_is_trained_in_float32_and_gets_its_dtype_back() -> N
     assert [p.loss for p in found.curve] == pytest.approx([p.loss for p in wide.curve], rel=0.05)
 
 
-@pytest.mark.parametrize("low", [torch.bfloat16, torch.float16])
-def test_mixed_precision_learns_as_float32_does(
-    low: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("low", ["bfloat16", "float16"])
+def test_mixed_precision_learns_as_float32_does(low: str) -> None:
     teacher = model_of("llama")
     options: dict[str, Any] = {"windows": WINDOWS, "steps": 10, "learning_rate": 3e-3}
-    plain = distill(teacher, half(teacher), **options)
-    monkeypatch.setattr(training, "choose_dtype", lambda *_: low)
-    mixed = distill(teacher, half(teacher), **options)
+    plain = distill(teacher, half(teacher), precision="float32", **options)
+    mixed = distill(teacher, half(teacher), precision=low, **options)
     assert {weight.dtype for weight in mixed.model.parameters()} == {torch.float32}
     assert [p.loss for p in mixed.curve] == pytest.approx([p.loss for p in plain.curve], rel=0.05)
     assert [p.loss for p in mixed.curve] != [p.loss for p in plain.curve]
+
+
+def test_a_precision_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision is one of float32, bfloat16, float16"):
+        distill(None, model_of("llama"), loss="cross_entropy", windows=WINDOWS, precision="int8")
+
+
+def test_by_default_a_cpu_computes_in_bfloat16_only_with_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert default_precision("cpu") == "bfloat16"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False})
+    assert default_precision("cpu") == "float32"
 
 
 # -- resuming, saving -------------------------------------------------------------------------
