@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from greenkit.course import answers_first_joule, answers_formulas, answers_where_energy_goes
+from importlib import import_module
 
-__all__ = ["answers_first_joule", "answers_formulas", "answers_where_energy_goes"]
+LABS = ("first_joule", "formulas", "where_energy_goes", "pruning", "quantization", "distillation")
+
+for lab in LABS:
+    import_module(f"greenkit.course.answers_{lab}")

@@ -36,7 +36,7 @@ def _row(name: str, row: Mapping[str, float], source: str) -> tuple[str, ...]:
     return (
         name,
         f"{ratio} ({low} to {high})",
-        f"{row['kl']:.3f}",
+        f"{abs(row['kl']):.3f}",  # rounding may leave a tiny negative one
         f"{row['top1']:.1%}",
         f"{row['bytes'] / 1e6:.0f}" if "bytes" in row else "",
         f"{row['seconds']:.0f} s" if "seconds" in row else "",
