@@ -44,9 +44,9 @@ def keep_highest(scores: Tensor, sparsity: float) -> Tensor:
 
 
 def keep_n_of_m(scores: Tensor, kept: int, of: int) -> Tensor:
-    """A mask that keeps the `kept` highest of each `of` neighbours in a row (2 of 4: "2:4")."""
-    neighbours = scores.reshape(-1, of)
-    return keep_highest(neighbours, (of - kept) / of).reshape(scores.shape)
+    """A mask that keeps the `kept` highest of each `of` neighbors in a row (2 of 4: "2:4")."""
+    neighbors = scores.reshape(-1, of)
+    return keep_highest(neighbors, (of - kept) / of).reshape(scores.shape)
 
 
 def sparsegpt(

@@ -52,7 +52,7 @@ def prune(
         method: "magnitude" compares weights over the whole matrix, "wanda" in each output row,
             "sparsegpt" over all rows of 128 columns, and repairs what it can.
         sparsity: fraction of zeros in each matrix, from 0 to below 1; 0.5 by default.
-        pattern: "2:4" keeps 2 of every 4 neighbours in a row; other n:m likewise.
+        pattern: "2:4" keeps 2 of every 4 neighbors in a row; other n:m likewise.
         calibration: see `calibration_ids`; by default 16 windows of the calibration split.
         inplace: change the given model instead of a copy.
 
@@ -89,7 +89,7 @@ def prune(
 
 @dataclass(frozen=True)
 class _Part:
-    """How much goes: a fraction, or all but `kept` of every `of` neighbours in a row."""
+    """How much goes: a fraction, or all but `kept` of every `of` neighbors in a row."""
 
     sparsity: float
     pattern: tuple[int, int] | None
@@ -117,7 +117,7 @@ def _part(sparsity: float | None, pattern: str | None) -> _Part:
     kept, of = map(int, found.groups()) if found else (0, 0)
     if not 0 < kept < of:
         raise ValueError(
-            f"A pattern names how many of how many neighbours stay, such as '2:4': got {pattern!r}."
+            f"A pattern names how many of how many neighbors stay, such as '2:4': got {pattern!r}."
         )
     fraction = (of - kept) / of
     if sparsity is not None and abs(sparsity - fraction) > 1e-6:

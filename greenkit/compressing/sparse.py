@@ -1,6 +1,6 @@
 """Execute 2:4 sparse matrices by the sparse tensor cores of a GPU, through torch.
 
-Two zeros in every four neighbours can be left out of memory and of the product; other zeros are
+Two zeros in every four neighbors can be left out of memory and of the product; other zeros are
 stored and multiplied like any number.
 """
 
@@ -84,7 +84,7 @@ def _check(matrix: Matrix) -> None:
     most = int((weight.reshape(-1, 4) != 0).sum(1).max())
     if most > 2:
         raise ValueError(
-            f"{matrix.name} has {most} of 4 neighbours that are not zero: prune the model with "
+            f"{matrix.name} has {most} of 4 neighbors that are not zero: prune the model with "
             "pattern='2:4' first."
         )
 

@@ -80,8 +80,8 @@ def wanda_2_4(answer: Callable[[Any, Any], Any]) -> None:
     kept = got.reshape(-1, 4).sum(dim=1)
     if (kept != 2).any():
         raise NotRight(
-            f"Of four neighbours in a row two stay, but of some {int(kept.max())} stay and of "
-            f"others {int(kept.min())}: look at each four by themselves, `reshape(-1, 4)`."
+            f"Of four neighbors in a row two stay, but in yours between {int(kept.min())} and "
+            f"{int(kept.max())} do: look at each four by themselves, `reshape(-1, 4)`."
         )
     slips = {
         "Those are the largest weights. Multiply by the length of each input.": weights.abs(),
@@ -125,8 +125,8 @@ def repair(answer: Callable[[Any, Any, int], Any]) -> None:
         if own >= _error(dropped - row, moments) * (1 - 1e-9):
             raise NotRight(
                 "The other weights do not make up for it: the output error is no smaller than "
-                "without any repair. With H = moments the change is −w_q / [H⁻¹]_qq times column "
-                "q of H⁻¹."
+                "without any repair. With H = moments and q = removed the change is −w_q / "
+                "[H⁻¹]_qq times column q of H⁻¹."
             )
         raise NotRight(
             f"The repair helps, but it is not the best one: an output error of {own:.3g} where "

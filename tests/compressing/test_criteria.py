@@ -122,7 +122,7 @@ def test_equal_scores_are_removed_to_the_exact_count() -> None:
 
 
 @pytest.mark.parametrize(("kept", "of"), [(2, 4), (1, 4), (4, 8), (3, 4), (1, 2)])
-def test_n_of_m_keeps_the_best_choice_of_each_neighbourhood(
+def test_n_of_m_keeps_the_best_choice_of_each_neighborhood(
     layer: tuple[Any, Any], kept: int, of: int
 ) -> None:
     scores = np.abs(layer[0])

@@ -59,7 +59,7 @@ def test_each_matrix_has_the_sparsity_asked_for(model: Any, ids: Any, method: st
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("kept", "of"), [(2, 4), (1, 4), (4, 8)])
-def test_a_pattern_holds_in_every_neighbourhood(
+def test_a_pattern_holds_in_every_neighborhood(
     model: Any, ids: Any, method: str, kept: int, of: int
 ) -> None:
     result = prune(model, method, pattern=f"{kept}:{of}", calibration=ids)
@@ -203,9 +203,9 @@ def test_the_result_says_what_was_done(model: Any, ids: Any) -> None:
         ({"sparsity": float("nan")}, "from 0 to below 1"),
         ({"method": "wonder"}, "no pruning method 'wonder': use magnitude, wanda, sparsegpt"),
         ({"pattern": "5:7"}, "7 does not divide the 48 input features of"),
-        ({"pattern": "4:2"}, "how many of how many neighbours stay"),
-        ({"pattern": "0:4"}, "how many of how many neighbours stay"),
-        ({"pattern": "half"}, "how many of how many neighbours stay"),
+        ({"pattern": "4:2"}, "how many of how many neighbors stay"),
+        ({"pattern": "0:4"}, "how many of how many neighbors stay"),
+        ({"pattern": "half"}, "how many of how many neighbors stay"),
         ({"pattern": "2:4", "sparsity": 0.7}, "sets a sparsity of 0.5 and 0.7 was asked for"),
         ({"calibration": None}, "no tokenizer"),
         ({"calibration": torch.zeros(0, 8, dtype=torch.long)}, "0 windows"),

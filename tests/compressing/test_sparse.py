@@ -67,7 +67,7 @@ def test_the_given_result_is_left_untouched_unless_asked(
 @pytest.mark.usefixtures("kernel")
 def test_a_model_without_the_pattern_is_refused(wide_model: Any, ids: Any) -> None:
     result = prune(wide_model, sparsity=0.5, calibration=ids)
-    with pytest.raises(ValueError, match=r"of 4 neighbours .*pattern='2:4'"):
+    with pytest.raises(ValueError, match=r"of 4 neighbors .*pattern='2:4'"):
         to_2_4(result)
 
 
