@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from greenkit.inputs.models import choose_dtype
+from greenkit.inputs.models import choose_dtype, has_bfloat16
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 FLOOR = 0.1  # the learning rate at the end, as a share of its peak
@@ -113,9 +113,6 @@ def default_precision(device: torch.device | str) -> str:
     float32.
     """
     place = torch.device(device)
-    capabilities: dict[str, object] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # newer than the oldest torch
-    if place.type == "cpu" and capabilities.get("avx512_bf16"):
+    if has_bfloat16(place):
         return "bfloat16"
     return str(choose_dtype(None, place)).removeprefix("torch.")

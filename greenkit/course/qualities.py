@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from greenkit.course.show import markdown_table
@@ -23,11 +23,20 @@ def quality_table(
         recorded: the same from a full run, shown for variants that are not in `here`.
         recorded_on: device and date of that run.
     """
-    rows = [_row(name, row, HERE) for name, row in here.items()]
-    others = {name: row for name, row in (recorded or {}).items() if name not in here}
-    rows += [_row(name, row, f"recorded: {recorded_on}") for name, row in others.items()]
+    rows = [_row(*model) for model in _models(here, recorded, recorded_on)]
     header = ("model", "perplexity, × dense", "KL (nats)", "same first choice", "MB", "made in")
     return markdown_table((*header, "source"), rows)
+
+
+def _models(
+    here: Mapping[str, Any], recorded: Mapping[str, Any] | None, recorded_on: str
+) -> Iterator[tuple[str, Any, str]]:
+    """Name, numbers and source of each model: those run here, then those only recorded."""
+    for name, row in here.items():
+        yield name, row, HERE
+    for name, row in (recorded or {}).items():
+        if name not in here:
+            yield name, row, f"recorded: {recorded_on}"
 
 
 def _row(name: str, row: Mapping[str, float], source: str) -> tuple[str, ...]:
@@ -53,16 +62,16 @@ def serving_table(
 
     Arguments are those of `quality_table`.
     """
-    rows = []
-    others = {name: row for name, row in (recorded or {}).items() if name not in here}
-    for models, source in ((here, HERE), (others, f"recorded: {recorded_on}")):
-        for name, row in models.items():
-            rows += [_phase(name, phase, row, source) for phase in ("prefill", "decode")]
+    rows = [
+        _phase(phase, *model)
+        for model in _models(here, recorded, recorded_on)
+        for phase in ("prefill", "decode")
+    ]
     header = ("model", "phase", "time, × dense", "a token", "CPU time", "MB", "energy", "source")
     return markdown_table(header, rows)
 
 
-def _phase(name: str, phase: str, row: Mapping[str, Any], source: str) -> tuple[str, ...]:
+def _phase(phase: str, name: str, row: Mapping[str, Any], source: str) -> tuple[str, ...]:
     found = row[phase]
     ends = (found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"])
     provenance = found["provenance"]

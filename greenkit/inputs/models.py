@@ -118,8 +118,18 @@ def choose_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch
         return dtype
     if device.type != "cuda":
         return torch.float32
-    native_bf16 = torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if native_bf16 else torch.float16
+    return torch.bfloat16 if has_bfloat16(device) else torch.float16
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 itself: GPUs since Ampere, CPUs with AVX-512 BF16."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # newer than torch 2.4
+        return False
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def _import_transformers() -> None:

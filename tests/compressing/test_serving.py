@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from greenkit.compressing import serving
 from greenkit.compressing.result import size_of
 from greenkit.compressing.serving import PHASES, Serving, serve
 from greenkit.compressing.structured import remove_blocks
@@ -52,6 +53,23 @@ def test_the_record_has_the_ratio_to_the_model_named(served: tuple[Serving, Any]
     assert record["dense"]["decode"]["time_ratio"] == 1
     ratio = found.time_ratio("small", "dense", "decode")
     assert record["small"]["decode"]["time_ratio"] == ratio.value
+
+
+def test_each_decode_call_begins_behind_the_page_alone(
+    model: Any, ids: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+    write = serving._write
+
+    def noted(network: Any, cache: Any, token: Any, new_tokens: int) -> None:
+        lengths.append(cache.get_seq_length())
+        write(network, cache, token, new_tokens)
+
+    monkeypatch.setattr(serving, "_write", noted)
+    with EnergyMeter() as meter:
+        serve({"dense": model}, ids[:1], meter=meter, new_tokens=3, rounds=2)
+    assert len(lengths) > 2
+    assert set(lengths) == {32}
 
 
 def test_no_new_token_is_refused(model: Any, ids: Any) -> None:

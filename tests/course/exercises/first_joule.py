@@ -56,7 +56,7 @@ WRONG = {
         (lambda tick, error: tick / (math.sqrt(12) * error), "one edge"),
         (lambda tick, error: tick / error, "worst case"),
         (lambda tick, error: 0.8165, "faster tick"),
-        (lambda tick, error: tick, "0.816 s"),
+        (lambda tick, error: tick, r"0\.816 s"),
     ],
     "hard_bounds": [
         (lambda t, j, a, b: (0, j[-1] - j[0]), "tighter"),
