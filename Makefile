@@ -22,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python; do \
 
 book: $(ENV)
 	$(BIN)/greenkit fetch
-	$(BIN)/python -m greenkit.course.first_result _build/live
+	$(BIN)/python -m greenkit.authoring.first_result _build/live
 	$(BIN)/jupyter-book build . --all -W --keep-going -n --quiet
 	@echo "The book is in _build/html/index.html; open it in a browser: file://$(CURDIR)/_build/html/index.html"
 	@echo "Next: make lab"
@@ -38,17 +38,17 @@ check: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m greenkit.course.notebooks --check $(NOTEBOOKS)
+	$(BIN)/python -m greenkit.authoring.notebooks --check $(NOTEBOOKS)
 	$(BIN)/pytest tests/book/test_sources.py
 	$(BIN)/codespell book labs greenkit tests README.md
 
 # Run the notebooks anew and write their outputs (authors).
 labs: $(ENV)
-	$(BIN)/python -m greenkit.course.notebooks --execute $(NOTEBOOKS)
+	$(BIN)/python -m greenkit.authoring.notebooks --execute $(NOTEBOOKS)
 
 # What reference runs exist, which are stale, and which are missing.
 records: $(ENV)
-	$(BIN)/python -m greenkit.course.records
+	$(BIN)/python -m greenkit.authoring.records
 
 # Record every lab on this machine into labs/reference.
 record: $(ENV)

@@ -253,7 +253,7 @@ def record(
 ) -> None:
     """Run a lab's cells without Jupyter and write this device's reference run."""
     with _explained():
-        from greenkit.course.record import record as record_lab
+        from greenkit.authoring.record import record as record_lab
 
         typer.echo(f"wrote {record_lab(notebook, full=full, out=out)}")
 

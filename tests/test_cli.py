@@ -324,7 +324,7 @@ def test_record_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append((notebook, full, out))
         return Path("written.json")
 
-    monkeypatch.setattr("greenkit.course.record.record", record)
+    monkeypatch.setattr("greenkit.authoring.record.record", record)
     result = call("record", "lab.ipynb", "--full", "--out", "there")
     assert calls == [(Path("lab.ipynb"), True, Path("there"))]
     assert result.stdout == "wrote written.json\n"

@@ -1,36 +1,36 @@
 """Compressing: prune, quantize and distill a real language model, and say what that saved."""
 
 from greenkit.compressing.calibration import calibration_ids, calibration_windows
-from greenkit.compressing.charges import Charges, break_even_tokens
-from greenkit.compressing.distillation import distill
-from greenkit.compressing.distilled import Distilled, load_distilled
-from greenkit.compressing.kernels import LowBit, low_bit_kinds, to_low_bit
-from greenkit.compressing.masks import Masks, masks_of
+from greenkit.compressing.distillation.charges import Charges, break_even_tokens
+from greenkit.compressing.distillation.distill import distill
+from greenkit.compressing.distillation.distilled import Distilled, load_distilled
+from greenkit.compressing.distillation.plans import Plan
+from greenkit.compressing.distillation.students import student
+from greenkit.compressing.distillation.training import train
 from greenkit.compressing.matrices import Matrix, blocks, matrices
-from greenkit.compressing.plans import Plan
-from greenkit.compressing.pruning import prune
-from greenkit.compressing.quantization import quantize
-from greenkit.compressing.quantizers import QuantizedTensor, Scheme, quantize_tensor
-from greenkit.compressing.result import (
-    Compressed,
-    MatrixReport,
-    Size,
-    compressed,
-    size_of,
-    working_copy,
-)
-from greenkit.compressing.serving import Serving, serve
-from greenkit.compressing.sparse import to_2_4
-from greenkit.compressing.storing import load_compressed
-from greenkit.compressing.streaming import BlockStep, stream_blocks
-from greenkit.compressing.structured import (
+from greenkit.compressing.pruning.masks import Masks, masks_of
+from greenkit.compressing.pruning.prune import prune
+from greenkit.compressing.pruning.sparse import to_2_4
+from greenkit.compressing.pruning.structured import (
     block_influence,
     remove_blocks,
     remove_heads,
     remove_width,
 )
-from greenkit.compressing.students import student
-from greenkit.compressing.training import train
+from greenkit.compressing.quantization.kernels import LowBit, low_bit_kinds, to_low_bit
+from greenkit.compressing.quantization.quantize import quantize
+from greenkit.compressing.quantization.quantizers import QuantizedTensor, Scheme, quantize_tensor
+from greenkit.compressing.result import (
+    Compressed,
+    MatrixReport,
+    Size,
+    compressed,
+    load_compressed,
+    size_of,
+    working_copy,
+)
+from greenkit.compressing.serving import Serving, serve
+from greenkit.compressing.streaming import BlockStep, stream_blocks
 
 __all__ = [
     "BlockStep",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from greenkit.compressing.matrices import matrices, torch_model
+from greenkit.compressing.quantization.quantizers import QuantizedTensor
+from greenkit.compressing.storing import read_model, write_model
 from greenkit.inputs.models import LoadedModel
-
-if TYPE_CHECKING:
-    from greenkit.compressing.quantizers import QuantizedTensor
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,13 @@ class Compressed:
 
     def save(self, folder: Path | str) -> Path:
         """Write weights as safetensors and what was done as JSON; see `load_compressed`."""
-        from greenkit.compressing.storing import save_compressed
-
-        return save_compressed(self, folder)
+        about = {
+            "method": self.method,
+            "settings": dict(self.settings),
+            "matrices": [asdict(report) for report in self.matrices],
+            "before": asdict(self.before),
+        }
+        return write_model(folder, self.model, about, packed=self.packed, loaded=self.loaded)
 
     def __str__(self) -> str:
         return (
@@ -164,3 +167,20 @@ def compressed(
         done = f"{given.provenance}; compressed by {method} ({chosen})"
         loaded = replace(given, model=network, provenance=done)
     return Compressed(network, method, dict(settings), tuple(reports), before, loaded, packed)
+
+
+def load_compressed(folder: Path | str, *, device: str = "auto") -> Compressed:
+    """Read back what `Compressed.save` wrote: the same weights, shapes, dtype and report.
+
+    Raises ValueError for a folder that holds no such model.
+    """
+    stored = read_model(folder, device=device)
+    return Compressed(
+        model=stored.network,
+        method=stored.about["method"],
+        settings=stored.about["settings"],
+        matrices=tuple(MatrixReport(**report) for report in stored.about["matrices"]),
+        before=Size(**stored.about["before"]),
+        loaded=stored.loaded,
+        packed=stored.packed,
+    )

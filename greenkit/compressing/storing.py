@@ -1,43 +1,62 @@
-"""Save a compressed model and load it back equal, whatever became of its shapes."""
+"""Files of a model whatever became of its shapes: weights as safetensors, what was done as JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.compressing.activations import quantize_inputs
 from greenkit.compressing.matrices import matrices
-from greenkit.compressing.packing import from_file, to_file
-from greenkit.compressing.quantizers import QuantizedTensor
-from greenkit.compressing.result import Compressed, MatrixReport, Size
+from greenkit.compressing.quantization.activations import quantize_inputs
+from greenkit.compressing.quantization.packing import from_file, to_file
+from greenkit.compressing.quantization.quantizers import QuantizedTensor
 from greenkit.compressing.shapes import fit_to_weights
 from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel, choose_device
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 WEIGHTS, ABOUT = "model.safetensors", "compressed.json"
 FORMAT = 1
 
 
-def save_compressed(result: Compressed, folder: Path | str) -> Path:
+@dataclass(frozen=True)
+class Stored:
+    """A model read back from a folder, and what its files say of it.
+
+    `packed` has the integers and scales of quantized matrices, by name; `loaded` is the model with
+    its tokenizer where the folder has one.
+    """
+
+    network: Any
+    about: Mapping[str, Any]
+    packed: Mapping[str, QuantizedTensor]
+    loaded: LoadedModel | None
+
+
+def write_model(
+    folder: Path | str,
+    network: Any,
+    about: Mapping[str, Any],
+    *,
+    packed: Mapping[str, QuantizedTensor],
+    loaded: LoadedModel | None,
+) -> Path:
     """Write the weights as they are in memory, tied ones once, and beside them what was done.
 
-    Raises ValueError for a model whose weights are packed for one kernel (torchao, 2:4).
+    `about` has JSON values; one of them is "settings". Raises ValueError for a model whose weights
+    are packed for one kernel (torchao, 2:4).
     """
     from safetensors.torch import save_file
 
     place = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
     stored: set[int] = set()
-    for name, tensor in result.model.state_dict().items():
+    for name, tensor in network.state_dict().items():
         if hasattr(tensor, "__tensor_flatten__"):
             raise ValueError(
                 f"{name} is packed for one kernel ({type(tensor).__name__}): save the model from "
@@ -47,37 +66,36 @@ def save_compressed(result: Compressed, folder: Path | str) -> Path:
             stored.add(tensor.data_ptr())
             tensors[name] = tensor.detach().cpu().contiguous()
     facts = {}
-    for matrix, quantized in result.packed.items():
+    for matrix, quantized in packed.items():
         dense = tensors.pop(f"{matrix}.weight")
-        packed, facts[matrix] = to_file(quantized)
-        tensors.update({f"{matrix}.{part}": tensor.cpu() for part, tensor in packed.items()})
+        parts, facts[matrix] = to_file(quantized)
+        tensors.update({f"{matrix}.{part}": tensor.cpu() for part, tensor in parts.items()})
         facts[matrix]["dtype"] = str(dense.dtype).removeprefix("torch.")
-    settings = result.model.config
-    loaded = result.loaded
-    about = {
-        "format": FORMAT,
-        "method": result.method,
-        "settings": dict(result.settings),
-        "matrices": [asdict(report) for report in result.matrices],
-        "before": asdict(result.before),
-        "packed": facts,
-        "class": type(result.model).__name__,
-        "attention": settings._attn_implementation,
-        "config": json.loads(settings.to_json_string(use_diff=False)),
-        "generation": json.loads(result.model.generation_config.to_json_string(use_diff=False)),
-        "loaded": loaded
-        and {"name": loaded.name, "trained": loaded.trained, "provenance": loaded.provenance},
-    }
+    config = network.config
+    text = json.dumps(
+        {
+            "format": FORMAT,
+            **about,
+            "packed": facts,
+            "class": type(network).__name__,
+            "attention": config._attn_implementation,
+            "config": json.loads(config.to_json_string(use_diff=False)),
+            "generation": json.loads(network.generation_config.to_json_string(use_diff=False)),
+            "loaded": loaded
+            and {"name": loaded.name, "trained": loaded.trained, "provenance": loaded.provenance},
+        },
+        indent=1,
+    )
     place.mkdir(parents=True, exist_ok=True)
     save_file(tensors, place / WEIGHTS)
     if loaded is not None:
         loaded.tokenizer.save_pretrained(place)
-    (place / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+    (place / ABOUT).write_text(text, encoding="utf-8")
     return place
 
 
-def load_compressed(folder: Path | str, *, device: str = "auto") -> Compressed:
-    """Read back what `Compressed.save` wrote: the same weights, shapes, dtype and report.
+def read_model(folder: Path | str, *, device: str = "auto") -> Stored:
+    """Read back what `write_model` wrote: the same weights, shapes and dtype.
 
     Raises ValueError for a folder that holds no such model.
     """
@@ -97,23 +115,15 @@ def load_compressed(folder: Path | str, *, device: str = "auto") -> Compressed:
     if per := about["settings"].get("activations"):
         quantize_inputs([matrix for matrix in matrices(network) if matrix.name in packed], per)
     network.eval()
-    result = Compressed(
-        model=network,
-        method=about["method"],
-        settings=about["settings"],
-        matrices=tuple(MatrixReport(**report) for report in about["matrices"]),
-        before=Size(**about["before"]),
-        packed=packed,
-    )
     if about["loaded"] is None:
-        return result
+        return Stored(network, about, packed, None)
     from transformers import AutoTokenizer
 
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(str(place), local_files_only=True)
     dtype = next(network.parameters()).dtype
     loaded = LoadedModel(network, tokenizer, **about["loaded"], device=target, dtype=dtype)
-    return replace(result, loaded=loaded)
+    return Stored(network, about, packed, loaded)
 
 
 def _network(about: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from greenkit.course.calculators import calculator_html
+from greenkit.authoring.calculators import calculator_html
 from greenkit.foundations import Grid, Quantity, grid, grid_codes
 from greenkit.foundations.footprint import operational_carbon, serving_energy, training_energy
 from greenkit.foundations.grids import SOURCE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from greenkit.course import coverage
+from greenkit.authoring import coverage
 
 ROOT = Path(__file__).parents[2]
 PARTS = (

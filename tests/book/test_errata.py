@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenkit.course import coverage
+from greenkit.authoring import coverage
 
 ROOT = Path(__file__).parents[2]
 ALL = [f"E{number:02d}" for number in range(1, 51)]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from greenkit.compressing import serving
+from greenkit.compressing.pruning.structured import remove_blocks
 from greenkit.compressing.result import size_of
 from greenkit.compressing.serving import PHASES, Serving, serve
-from greenkit.compressing.structured import remove_blocks
 from greenkit.metering import EnergyMeter
 
 torch = pytest.importorskip("torch")

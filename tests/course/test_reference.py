@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from greenkit.course import records
-from greenkit.course.record import read_notebook, stamp
+from greenkit.authoring import records
+from greenkit.authoring.record import read_notebook, stamp
 from greenkit.course.reveal import card
 from greenkit.course.runs import read_record
 

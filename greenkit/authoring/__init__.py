@@ -1,0 +1,1 @@
+"""What authors of the course use: notebooks, records, coverage, calculators, the first result."""

@@ -1,0 +1,1 @@
+"""Pruning: which weights or whole parts of a model can go, and how."""

@@ -1,0 +1,156 @@
+"""Prune a language model's weights, unstructured or n:m, in one call."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from greenkit.compressing.calibration import (
+    Calibration,
+    calibration_facts,
+    calibration_ids,
+    default_calibration,
+)
+from greenkit.compressing.matrices import Matrix, matrices
+from greenkit.compressing.moments import second_moments
+from greenkit.compressing.pruning.criteria import (
+    keep_highest,
+    keep_n_of_m,
+    magnitude_scores,
+    sparsegpt,
+    wanda_scores,
+)
+from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.streaming import See, walking_blocks
+from greenkit.inputs.models import LoadedModel
+
+METHODS = ("magnitude", "wanda", "sparsegpt")
+DEFAULT_SPARSITY = 0.5
+
+
+def prune(
+    model: LoadedModel | nn.Module,
+    method: str = "wanda",
+    sparsity: float | None = None,
+    *,
+    pattern: str | None = None,
+    calibration: Calibration | None = None,
+    inplace: bool = False,
+) -> Compressed:
+    """Set the least important weights of every matrix in the decoder blocks to zero.
+
+    Embeddings, norms, biases and the output head are left alone. Wanda and SparseGPT go through
+    the model once: each matrix is measured behind those that are already pruned, and pruned just
+    before it is used. The zeros are stored like other numbers: the model gets no smaller.
+
+    Args:
+        model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
+        method: "magnitude" compares weights over the whole matrix, "wanda" in each output row,
+            "sparsegpt" over all rows of 128 columns, and repairs what it can.
+        sparsity: fraction of zeros in each matrix, from 0 to below 1; 0.5 by default.
+        pattern: "2:4" keeps 2 of every 4 neighbors in a row; other n:m likewise.
+        calibration: see `calibration_ids`; by default 16 windows of the calibration split.
+        inplace: change the given model instead of a copy.
+
+    Raises:
+        ValueError: an argument makes no sense for this model; it is unchanged then.
+
+    Derived in: Lab 04.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"There is no pruning method {method!r}: use {', '.join(METHODS)}; remove_heads, "
+            "remove_width and remove_blocks take out whole parts."
+        )
+    part = _part(sparsity, pattern)
+    for matrix in matrices(model):
+        part.check(matrix)
+    settings: dict[str, Any] = {"sparsity": part.sparsity, "pattern": pattern}
+    before = size_of(model)
+    if method == "magnitude":
+        network = working_copy(model, inplace=inplace)
+        for matrix in matrices(network):
+            _prune_by_magnitude(matrix, part)
+    else:
+        calibration = default_calibration(model) if calibration is None else calibration
+        ids = calibration_ids(model, calibration)
+        settings["calibration"] = calibration_facts(calibration)
+        network = working_copy(model, inplace=inplace)
+        see = _by_wanda(part) if method == "wanda" else _by_sparsegpt(part)
+        with walking_blocks(network, ids, method) as steps:
+            for step in steps:
+                step.advance(see)
+    return compressed(model, network, method=method, settings=settings, before=before)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """How much goes: a fraction, or all but `kept` of every `of` neighbors in a row."""
+
+    sparsity: float
+    pattern: tuple[int, int] | None
+
+    def check(self, matrix: Matrix) -> None:
+        columns = matrix.weight.shape[1]
+        if self.pattern is not None and columns % self.pattern[1]:
+            raise ValueError(
+                f"{self.pattern[1]} does not divide the {columns} input features of {matrix.name}: "
+                f"the pattern {self.pattern[0]}:{self.pattern[1]} cannot be laid over it."
+            )
+
+    def mask(self, scores: Tensor) -> Tensor:
+        if self.pattern is not None:
+            return keep_n_of_m(scores, *self.pattern)
+        return keep_highest(scores, self.sparsity)
+
+
+def _part(sparsity: float | None, pattern: str | None) -> _Part:
+    if sparsity is not None and not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity is the fraction of zeros, from 0 to below 1: got {sparsity}.")
+    if pattern is None:
+        return _Part(DEFAULT_SPARSITY if sparsity is None else sparsity, None)
+    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    kept, of = map(int, found.groups()) if found else (0, 0)
+    if not 0 < kept < of:
+        raise ValueError(
+            f"A pattern names how many of how many neighbors stay, such as '2:4': got {pattern!r}."
+        )
+    fraction = (of - kept) / of
+    if sparsity is not None and abs(sparsity - fraction) > 1e-6:
+        raise ValueError(
+            f"The pattern {pattern} sets a sparsity of {fraction:g} and {sparsity} was asked for: "
+            "give one of the two."
+        )
+    return _Part(fraction, (kept, of))
+
+
+def _prune_by_magnitude(matrix: Matrix, part: _Part) -> None:
+    scores = magnitude_scores(matrix.weight)
+    rows = scores if part.pattern else scores.reshape(1, -1)  # one contest for the whole matrix
+    matrix.weight.mul_(part.mask(rows).reshape(scores.shape))
+
+
+def _by_wanda(part: _Part) -> See:
+    def see(matrix: Matrix, inputs: Tensor) -> None:
+        tokens = inputs.flatten(0, -2)
+        norms = torch.linalg.vector_norm(tokens, dim=0, dtype=torch.float32)
+        matrix.weight.mul_(part.mask(wanda_scores(matrix.weight, norms)))
+
+    return see
+
+
+def _by_sparsegpt(part: _Part) -> See:
+    shown = moments = torch.empty(0)
+
+    def see(matrix: Matrix, inputs: Tensor) -> None:
+        nonlocal shown, moments
+        if inputs is not shown:  # query, key and value read the same tensor
+            shown, moments = inputs, second_moments(inputs)
+        repaired = sparsegpt(matrix.weight, moments, part.sparsity, pattern=part.pattern)
+        matrix.weight.copy_(repaired)
+
+    return see

@@ -1,0 +1,225 @@
+"""Remove whole parts of a model: blocks, attention heads, MLP neurons. It really gets smaller.
+
+What is left runs on any hardware without special kernels, with a smaller KV cache where heads or
+blocks are gone. Derived in: Lab 04.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from greenkit.compressing.calibration import (
+    Calibration,
+    calibration_facts,
+    calibration_ids,
+    default_calibration,
+)
+from greenkit.compressing.matrices import Matrix, blocks, torch_model
+from greenkit.compressing.pruning.units import Units, head_units, neuron_units
+from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.shapes import fit_to_weights
+from greenkit.compressing.streaming import BlockStep, walking_blocks
+from greenkit.inputs.models import LoadedModel
+
+By = Literal["activations", "weights"]
+WINDOWS_AT_ONCE = 4
+
+
+def block_influence(
+    model: LoadedModel | nn.Module, calibration: Calibration | None = None
+) -> list[float]:
+    """How much each block turns the hidden states: 1 − cosine of its input and its output.
+
+    Averaged over all calibration tokens, from 0 (the block does nothing) to 2 (Men et al. 2024).
+    Raises ValueError for a calibration that does not fit the model.
+    """
+    ids = calibration_ids(model, calibration)
+    found = []
+    with walking_blocks(model, ids, "influence", batch_size=WINDOWS_AT_ONCE) as steps:
+        for step in steps:
+            before, after = step.inputs.float(), step.advance().float()
+            found.append(1 - torch.cosine_similarity(before, after, dim=-1).mean().item())
+    return found
+
+
+def remove_blocks(
+    model: LoadedModel | nn.Module,
+    which: int | Sequence[int],
+    *,
+    calibration: Calibration | None = None,
+    inplace: bool = False,
+) -> Compressed:
+    """Remove whole decoder blocks: so many of least influence, or those with the numbers given.
+
+    The result's settings name the "removed" blocks and those "kept", as numbers in the given
+    model, and their "influence" where it was measured.
+
+    Raises:
+        ValueError: no such blocks, or none would be left; the model is unchanged then.
+    """
+    total = len(blocks(model))
+    settings: dict[str, Any] = {}
+    gone = {which} if isinstance(which, int) else set(which)
+    lowest, highest = (1, total - 1) if isinstance(which, int) else (0, total - 1)
+    doubled = not isinstance(which, int) and len(gone) < len(which)
+    if not gone or doubled or not gone <= set(range(lowest, highest + 1)) or len(gone) >= total:
+        raise ValueError(
+            f"This model has {total} blocks: remove 1 to {total - 1} of them, or name different "
+            f"ones from 0 to {total - 1}; got {which}."
+        )
+    if getattr(torch_model(model).config, "scale_attn_by_inverse_layer_idx", False):
+        raise ValueError("Attention in this model is scaled by the block's number: none can go.")
+    if isinstance(which, int):
+        calibration = default_calibration(model) if calibration is None else calibration
+        influence = block_influence(model, calibration)
+        gone = set(sorted(range(total), key=influence.__getitem__)[:which])
+        settings = {"calibration": calibration_facts(calibration), "influence": influence}
+    kept = [number for number in range(total) if number not in gone]
+    settings = {"blocks": len(kept), "removed": sorted(gone), "kept": kept, **settings}
+    before = size_of(model)
+    network = working_copy(model, inplace=inplace)
+    layers = blocks(network)
+    for number in sorted(gone, reverse=True):
+        del layers[number]
+    for index, block in enumerate(layers):
+        for module in block.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = index  # type: ignore[assignment]  # its keys' and values' place in the cache
+    config: Any = network.config
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[number] for number in kept]
+    fit_to_weights(network)
+    return compressed(model, network, method="remove_blocks", settings=settings, before=before)
+
+
+def remove_heads(
+    model: LoadedModel | nn.Module,
+    fraction: float,
+    *,
+    by: By = "activations",
+    calibration: Calibration | None = None,
+    inplace: bool = False,
+) -> Compressed:
+    """Remove the least important attention heads of the model, as whole key/value groups.
+
+    A key/value head goes with all query heads that read it. Blocks may lose different numbers,
+    and each keeps one group or more. The result's settings list the groups "kept" in each block.
+
+    Args:
+        model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
+        fraction: of all groups in the model, above 0 and below 1, rounded down.
+        by: "activations" compares what a group adds to the hidden states, relative to each
+            token's; "weights" compares the L2 norm of its weights and needs no calibration.
+        calibration: see `calibration_ids`.
+        inplace: change the given model instead of a copy.
+
+    Raises:
+        ValueError: an argument makes no sense for this model; it is unchanged then.
+    """
+    every = head_units(torch_model(model))
+    removed = _count(fraction, sum(map(len, every)), "key/value groups", spare=len(every))
+    scores, facts = _scores(model, every, by, calibration)
+    ranked = sorted(
+        (float(score), block, unit)
+        for block, row in enumerate(scores)
+        for unit, score in enumerate(row)
+    )
+    kept = [set(range(len(units))) for units in every]
+    for _, block, unit in ranked:
+        if removed and len(kept[block]) > 1:
+            kept[block].remove(unit)
+            removed -= 1
+    chosen = [sorted(units) for units in kept]
+    settings = {"fraction": fraction, "by": by, "kept": chosen, **facts}
+    return _keep(model, "remove_heads", chosen, settings, inplace=inplace)
+
+
+def remove_width(
+    model: LoadedModel | nn.Module,
+    fraction: float,
+    *,
+    by: By = "activations",
+    calibration: Calibration | None = None,
+    inplace: bool = False,
+) -> Compressed:
+    """Remove that fraction of the MLP neurons of every block, the least important of each.
+
+    Arguments and errors are those of `remove_heads`; the result's settings say how many are
+    "kept" in each block.
+    """
+    every = neuron_units(torch_model(model))
+    removed = [_count(fraction, len(units), "MLP neurons of a block", spare=1) for units in every]
+    scores, facts = _scores(model, every, by, calibration)
+    chosen = [
+        sorted(row.argsort(descending=True)[: len(row) - fewer].tolist())
+        for row, fewer in zip(scores, removed, strict=True)
+    ]
+    settings = {"fraction": fraction, "by": by, "kept": [len(units) for units in chosen], **facts}
+    return _keep(model, "remove_width", chosen, settings, inplace=inplace)
+
+
+def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie above 0 and below 1: got {fraction}.")
+    removed = int(total * fraction + 1e-6)
+    if not 0 < removed <= total - spare:
+        raise ValueError(
+            f"{fraction:g} of {total} {what} is {removed}: at least 1 and at most {total - spare} "
+            "can go."
+        )
+    return removed
+
+
+def _scores(
+    model: LoadedModel | nn.Module, every: list[Units], by: str, calibration: Calibration | None
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Each unit's score, one tensor a block, and what to report about the calibration."""
+    if by not in get_args(By):
+        raise ValueError(f"by is one of {', '.join(get_args(By))}; got {by!r}.")
+    if by == "weights":
+        return [units.weight_scores() for units in every], {}
+    calibration = default_calibration(model) if calibration is None else calibration
+    ids = calibration_ids(model, calibration)
+    with walking_blocks(model, ids, "activations", batch_size=WINDOWS_AT_ONCE) as steps:
+        scores = [_shares(units, step) for units, step in zip(every, steps, strict=True)]
+    return scores, {"calibration": calibration_facts(calibration)}
+
+
+def _shares(units: Units, step: BlockStep) -> Tensor:
+    """What each unit adds to a token's hidden state, relative to the state: root mean square.
+
+    Relative to each token's own, because the states of a few tokens are longer by far than those
+    of all others and would decide alone.
+    """
+    lengths = step.inputs.float().norm(dim=-1, keepdim=True)
+    batches = iter(torch.split(lengths, step.batch_size))
+    total = torch.zeros((), device=lengths.device)
+
+    def see(matrix: Matrix, inputs: Tensor) -> None:
+        nonlocal total
+        if matrix == units.reader:
+            total = total + units.moments(inputs / next(batches))
+
+    step.advance(see)
+    return units.activation_scores(total / lengths.numel())
+
+
+def _keep(
+    model: LoadedModel | nn.Module,
+    method: Literal["remove_heads", "remove_width"],
+    kept: list[list[int]],
+    settings: dict[str, Any],
+    *,
+    inplace: bool,
+) -> Compressed:
+    before = size_of(model)
+    network = working_copy(model, inplace=inplace)
+    find = head_units if method == "remove_heads" else neuron_units
+    for units, chosen in zip(find(network), kept, strict=True):
+        units.keep(torch.tensor(chosen))
+    fit_to_weights(network)
+    return compressed(model, network, method=method, settings=settings, before=before)

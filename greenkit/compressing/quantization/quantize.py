@@ -1,0 +1,189 @@
+"""Quantize the matrices of a model's blocks, and keep what a packed file would hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from greenkit.compressing.calibration import Calibration, calibration_ids
+from greenkit.compressing.matrices import Matrix, matrices, torch_model
+from greenkit.compressing.moments import second_moments
+from greenkit.compressing.quantization.activations import Per, check_per, quantize_inputs
+from greenkit.compressing.quantization.awq import check_foldable, find_folds, search_scales
+from greenkit.compressing.quantization.gptq import Compensation, compensation, round_columns
+from greenkit.compressing.quantization.quantizers import (
+    Granularity,
+    QuantizedTensor,
+    Scheme,
+    check_weight,
+    quantize_tensor,
+)
+from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.streaming import BlockStep, walking_blocks
+from greenkit.inputs.models import LoadedModel
+
+Method = Literal["rtn", "gptq", "awq"]
+
+
+def quantize(
+    model: LoadedModel | nn.Module,
+    *,
+    method: Method = "rtn",
+    bits: int = 8,
+    granularity: Granularity = "channel",
+    group_size: int | None = None,
+    symmetric: bool = True,
+    activations: Per | None = None,
+    keep: Sequence[str] = (),
+    calibration: Calibration | None = None,
+    inplace: bool = False,
+) -> Compressed:
+    """Put the weights of all matrices in the blocks on a grid of few bits.
+
+    The model keeps its dtype and computes with the rounded weights, so its quality is that of the
+    quantized model and its speed is not: see `to_low_bit`. Embeddings and the head stay as they
+    are. Derived in: Lab 05.
+
+    Args:
+        model: of `load_model`, or a bare torch module; left untouched unless `inplace`.
+        method: "rtn" rounds to nearest; "gptq" lets later columns make up for the error of
+            earlier ones; "awq" scales the channels that carry much, then rounds to nearest.
+        bits, granularity, group_size, symmetric: see `Scheme`.
+        activations: also round what enters each quantized matrix to 8 bits while it runs, with
+            one scale per "tensor" or per "token".
+        keep: matrices that stay in full precision, by their name or any whole part of it, such
+            as "down_proj" or "layers.1.mlp".
+        calibration: for "gptq" and "awq", see `calibration_ids`; "rtn" needs none.
+        inplace: change the model given, which saves the memory of a copy.
+
+    Raises:
+        ValueError: a value makes no sense or does not fit the model; nothing is changed then.
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"There is no method {method!r}: use {', '.join(get_args(Method))}.")
+    check_per(activations)
+    scheme = Scheme(bits, granularity, group_size, symmetric)
+    chosen = choose_matrices(matrices(model), keep)
+    for matrix in chosen:
+        try:
+            check_weight(matrix.weight, scheme)
+        except ValueError as error:
+            raise ValueError(f"{matrix.name}: {error}") from None
+    ids = None if method == "rtn" else _enough(calibration_ids(model, calibration), chosen)
+    if method == "awq":
+        check_foldable(torch_model(model))
+    before = size_of(model)
+    network = working_copy(model, inplace=inplace)
+    names = {matrix.name for matrix in chosen}
+    if ids is None:
+        packed = _round(matrices(network), names, scheme)
+    else:
+        packed = {}
+        change = _compensate if method == "gptq" else _scale
+        with walking_blocks(network, ids, method) as steps:
+            for step in steps:
+                packed.update(change(step, names, scheme))
+    if activations is not None:
+        quantize_inputs([m for m in matrices(network) if m.name in names], activations)
+    settings = {
+        "method": method,
+        "bits": bits,
+        "granularity": granularity,
+        "group_size": group_size,
+        "symmetric": symmetric,
+        "activations": activations,
+        "keep": list(keep),
+        "calibration_windows": None if ids is None else list(ids.shape),
+    }
+    return compressed(
+        model, network, method="quantize", settings=settings, before=before, packed=packed
+    )
+
+
+def choose_matrices(found: Sequence[Matrix], keep: Sequence[str]) -> list[Matrix]:
+    """The matrices to quantize: all but those whose name holds a whole part in `keep`.
+
+    Raises ValueError for a part that no name holds, and where nothing would be left.
+    """
+    if isinstance(keep, str):
+        raise ValueError(f"keep is a sequence of names: write ({keep!r},).")
+    held = {part: [m.name for m in found if f".{part}." in f".{m.name}."] for part in keep}
+    for part, names in held.items():
+        if not names:
+            raise ValueError(
+                f"keep names {part!r}, and no matrix is called so: a name is such as "
+                f"{found[0].name!r}, and any whole part of it will do."
+            )
+    kept = {name for names in held.values() for name in names}
+    if chosen := [matrix for matrix in found if matrix.name not in kept]:
+        return chosen
+    raise ValueError(f"keep={tuple(keep)} keeps every matrix: nothing is left to quantize.")
+
+
+def _enough(ids: torch.Tensor, chosen: Sequence[Matrix]) -> torch.Tensor:
+    widest = max(matrix.weight.shape[1] for matrix in chosen)
+    if ids.numel() < widest:
+        raise ValueError(
+            f"The calibration has {ids.numel()} tokens; the second moments of {widest} inputs need "
+            "as many or more: give more or longer windows."
+        )
+    return ids
+
+
+def _put(matrix: Matrix, quantized: QuantizedTensor) -> None:
+    matrix.weight.copy_(quantized.dequantize())
+
+
+def _round(
+    found: Sequence[Matrix], names: Collection[str], scheme: Scheme
+) -> dict[str, QuantizedTensor]:
+    """Round to nearest."""
+    packed = {}
+    for matrix in found:
+        if matrix.name in names:
+            packed[matrix.name] = quantize_tensor(matrix.weight, scheme)
+            _put(matrix, packed[matrix.name])
+    return packed
+
+
+def _compensate(
+    step: BlockStep, names: Collection[str], scheme: Scheme
+) -> dict[str, QuantizedTensor]:
+    """GPTQ in one pass: each matrix is measured behind those already quantized."""
+    packed = {}
+    shown: torch.Tensor | None = None
+    shared: Compensation | None = None
+
+    def see(matrix: Matrix, inputs: torch.Tensor) -> None:
+        nonlocal shown, shared
+        if matrix.name not in names:
+            return
+        if shown is not inputs or shared is None:  # query, key and value read the same tensor
+            shown, shared = inputs, compensation(second_moments(inputs))
+        packed[matrix.name] = round_columns(matrix.weight, shared, scheme)
+        _put(matrix, packed[matrix.name])
+
+    step.advance(see)
+    return packed
+
+
+def _scale(step: BlockStep, names: Collection[str], scheme: Scheme) -> dict[str, QuantizedTensor]:
+    """AWQ: measure the block, scale what feeds its matrices, then round to nearest."""
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    folds = find_folds(step.block, step.matrices)
+    first = {fold.readers[0].name for fold in folds}
+
+    def see(matrix: Matrix, inputs: torch.Tensor) -> None:
+        if matrix.name in first:
+            magnitudes = inputs.flatten(0, -2).float().abs().mean(0)
+            seen[matrix.name] = second_moments(inputs), magnitudes
+
+    step.watch(see)
+    schemes: Mapping[str, Scheme] = dict.fromkeys(names, scheme)
+    found = [search_scales(fold, *seen[fold.readers[0].name], schemes)[0] for fold in folds]
+    for fold, scales in zip(folds, found, strict=True):
+        fold.apply(scales)
+    return _round(step.matrices, names, scheme)
