@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from greenkit.foundations import Provenance, Ratio, Reading, total
+from greenkit.foundations.small_samples import t95
 from greenkit.metering.measure import Measurement, measure, now_s
 from greenkit.metering.meter import EnergyMeter, Window
 
@@ -17,8 +18,6 @@ __all__ = ["Comparison", "Measurement", "compare", "measure"]
 
 SHORTEST_BLOCK_S = 0.2
 TICKS_PER_BLOCK = 10
-# Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom.
-T95 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,6 @@ def _logs(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 def _paired(ours: Sequence[float], theirs: Sequence[float], label: str) -> Ratio:
     logs = _logs(ours, theirs)
-    middle, freedom = statistics.mean(logs), len(logs) - 1
-    t = T95[freedom - 1] if freedom <= len(T95) else 1.96 + 2.7 / freedom
-    half = t * statistics.stdev(logs) / math.sqrt(len(logs))
+    middle = statistics.mean(logs)
+    half = t95(len(logs)) * statistics.stdev(logs) / math.sqrt(len(logs))
     return Ratio(math.exp(middle), math.exp(middle - half), math.exp(middle + half), label)
