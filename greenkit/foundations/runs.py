@@ -285,6 +285,18 @@ def _names() -> list[str]:
     return [known.name for known in RUNS]
 
 
+# The sources of these runs, as a table names them.
+CITATIONS = {
+    "patterson2021carbon": "Patterson et al. 2021",
+    "strubell2019energy": "Strubell et al. 2019",
+    "touvron2023llama": "Touvron et al. 2023 (Llama 1)",
+    "llama2card": "model card of Llama 2",
+    "llama3card": "model card of Llama 3",
+    "llama31card": "model card of Llama 3.1",
+    "luccioni2023bloom": "Luccioni et al. 2023 (BLOOM)",
+    "rae2021gopher": "Rae et al. 2021 (Gopher)",
+}
+
 # Life cycle of BLOOM in tCO2e (Luccioni et al. 2023, Table 3).
 BLOOM_LIFE_CYCLE_T = {"embodied": 11.2, "dynamic": 24.69, "idle": 14.6}
 
