@@ -1,4 +1,4 @@
-"""Published power usage effectiveness (PUE) of data centers, and power of chips."""
+"""Published power usage effectiveness (PUE) of data centers, power, rates and prices of chips."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ MEASURED_POWER = (
     ),
     Row("TPU v2", 221, "W", 2021, "patterson2021carbon", "primary", "± 5 %, host and network in"),
     Row("TPU v3", 283, "W", 2021, "patterson2021carbon", "primary", "± 10 %, host and network in"),
+)
+
+# Power at a tenth of the load, as a share of full power (Jouppi et al. 2017, section 6).
+POWER_AT_TENTH_LOAD = (
+    Row("TPU v1", 88, "%", 2017, "jouppi2017tpu", "primary"),
+    Row("K80", 66, "%", 2017, "jouppi2017tpu", "primary"),
+    Row("Haswell", 56, "%", 2017, "jouppi2017tpu", "primary"),
 )
 
 PEAK_FLOPS = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from greenkit.foundations.footprint import operational_carbon, training_energy
 from greenkit.foundations.grids import Grid
 from greenkit.foundations.quantity import Quantity
-from greenkit.foundations.rows import MixedSourcesError
+from greenkit.foundations.rows import MixedSourcesError, Row
 
 KG_PER_LB = 0.45359237
 HOURS_PER_DAY = 24
@@ -299,6 +299,9 @@ CITATIONS = {
 
 # Life cycle of BLOOM in tCO2e (Luccioni et al. 2023, Table 3).
 BLOOM_LIFE_CYCLE_T = {"embodied": 11.2, "dynamic": 24.69, "idle": 14.6}
+
+# What making one card emits, as that study assumes.
+CARD_EMBODIED = Row("one card", 150, "kgCO2e", 2023, "luccioni2023bloom", "quoted", "assumed")
 
 # Training, fine-tuning and one inference of the BLOOMz models in kWh, and the number of inferences
 # at which the last has used as much as the first two (Luccioni, Jernite and Strubell 2024).
