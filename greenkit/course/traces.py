@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import pairwise
+from typing import Any
 
 from greenkit.course.runs import Run
 from greenkit.foundations import Domain, Provenance
@@ -47,8 +48,23 @@ def own_traces(meter: EnergyMeter) -> list[Trace]:
 
 def recorded_card() -> Trace:
     """The raw ticks of an NVIDIA H100's counter while it idled, read and wrote, recorded once."""
-    record = json.loads(files("greenkit.course").joinpath(TICKS).read_text(encoding="utf-8"))
+    record = _recording()
     return trace_from_dict(record["trace"], recorded_on=record["device"], date=record["date"])
+
+
+def recorded_read_costs_ms() -> dict[str, dict[str, float]]:
+    """What one read cost on that card: milliseconds ("wall") and CPU time ("cpu") by sensor.
+
+    Medians of reads 20 ms apart, through the driver of a virtual machine.
+    """
+    costs: dict[str, dict[str, float]] = _recording()["reads_ms"]
+    return costs
+
+
+def _recording() -> dict[str, Any]:
+    text = files("greenkit.course").joinpath(TICKS).read_text(encoding="utf-8")
+    recording: dict[str, Any] = json.loads(text)
+    return recording
 
 
 def curve_from_power(seconds: Sequence[float], watts: Sequence[float]) -> EnergyCurve:

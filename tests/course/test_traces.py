@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from greenkit.course.runs import Run
-from greenkit.course.traces import curve_from_power, gpu_trace, recorded_card
+from greenkit.course.traces import (
+    curve_from_power,
+    gpu_trace,
+    recorded_card,
+    recorded_read_costs_ms,
+)
 from greenkit.foundations import Provenance
 from greenkit.metering import EnergyMeter, Kind
 from greenkit.metering.replay import trace_to_dict
@@ -51,6 +56,12 @@ def test_the_shipped_card_ticks_every_tenth_of_a_second_and_hardly_notices_one_t
     idle_w, decode_w = trace.window("idle").power_w, trace.window("decode").power_w
     assert 1 < decode_w / idle_w < 1.05
     assert not trace.window("prefill").resolved
+
+
+def test_one_read_of_that_counter_cost_fifty_times_one_of_its_power() -> None:
+    costs = recorded_read_costs_ms()
+    counter, power = costs["energy counter"], costs["instantaneous power"]
+    assert all(counter[kind] > 50 * power[kind] for kind in ("wall", "cpu"))
 
 
 def test_the_own_cards_ticks_win_over_recorded_ones() -> None:
