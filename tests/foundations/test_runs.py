@@ -12,6 +12,7 @@ from greenkit.foundations.inferences import (
     GEMINI_WATER,
     GEMINI_WATER_RATE,
 )
+from greenkit.foundations.published_run import PublishedRun
 from greenkit.foundations.rows import TAGS, MixedSourcesError, Row, find, same
 from greenkit.foundations.runs import (
     BLOOM,
@@ -19,7 +20,6 @@ from greenkit.foundations.runs import (
     BLOOMZ_KWH,
     GEMINI_PROMPT_WH,
     RUNS,
-    PublishedRun,
     run,
 )
 
