@@ -32,13 +32,6 @@ MEASURED_POWER = (
     Row("TPU v3", 283, "W", 2021, "patterson2021carbon", "primary", "± 10 %, host and network in"),
 )
 
-# Power at a tenth of the load, as a share of full power (Jouppi et al. 2017, section 6).
-POWER_AT_TENTH_LOAD = (
-    Row("TPU v1", 88, "%", 2017, "jouppi2017tpu", "primary"),
-    Row("K80", 66, "%", 2017, "jouppi2017tpu", "primary"),
-    Row("Haswell", 56, "%", 2017, "jouppi2017tpu", "primary"),
-)
-
 PEAK_FLOPS = (
     Row("V100 SXM2, FP16", 125e12, "FLOP/s", 2020, "nvidia2020a100", "quoted", "dense"),
     Row("A100 SXM, BF16", 312e12, "FLOP/s", 2020, "nvidia2020a100", "quoted", "dense"),

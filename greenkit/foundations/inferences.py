@@ -1,4 +1,4 @@
-"""Published energy of one request or one inference; the boundaries differ, and the notes say how.
+"""Published energy of one inference by task; and the carbon and the water of one prompt.
 
 Luccioni et al. 2024 print kWh for 1,000 inferences, which is the same number in Wh for one.
 """
@@ -23,21 +23,6 @@ TASKS = tuple(
         ("image generation", 2.907),
     )
 )
-
-REQUESTS = (
-    Row("Gemini", 0.24, "Wh", 2025, "elsworth2025gemini", "quoted", "median text prompt"),
-    Row("Gemini, narrow", 0.10, "Wh", 2025, "elsworth2025gemini", "quoted", "accelerators only"),
-    Row("GPT-4o", 0.3, "Wh", 2025, "you2025chatgpt", "quoted", "500 tokens written, computed"),
-    Row("GPT-4o, long", 40, "Wh", 2025, "you2025chatgpt", "quoted", "100,000 tokens read"),
-    Row("GPT-4o, by speed", 0.42, "Wh", 2025, "jegham2025hungry", "quoted", "short prompt"),
-    Row("over 200 B", 0.31, "Wh", 2026, "oviedo2025energy", "quoted", "median, modeled"),
-    Row("over 200 B, reasoning", 3.91, "Wh", 2026, "oviedo2025energy", "quoted", "modeled"),
-)
-
-# BLOOM behind an interface for 18 days: energy, requests, share of the energy spent waiting.
-BLOOM_TRIAL_KWH = Row("BLOOM, 18 days", 914, "kWh", 2023, "luccioni2023bloom", "quoted")
-BLOOM_TRIAL_REQUESTS = Row("BLOOM, 18 days", 230_768, "", 2023, "luccioni2023bloom", "quoted")
-BLOOM_TRIAL_WAITING = Row("BLOOM, waiting", 0.75, "", 2023, "luccioni2023bloom", "quoted", "about")
 
 # The median Gemini text prompt of May 2025, beside its energy (market-based carbon).
 GEMINI_CARBON = Row("Gemini, all scopes", 0.03, "gCO2e", 2025, "elsworth2025gemini", "quoted")

@@ -14,34 +14,32 @@ from greenkit.foundations.demand import (
     yearly_growth,
 )
 from greenkit.foundations.experts import SERVED, SIZES
-from greenkit.foundations.facilities import POWER_AT_TENTH_LOAD
 from greenkit.foundations.flops import GPT3_PARAMETERS, GPT3_SHAPE, GPT3_TOKENS
 from greenkit.foundations.grids import FRANCE_ELSEWHERE, LIFE_CYCLE_MEDIANS, grid
 from greenkit.foundations.inferences import (
-    BLOOM_TRIAL_KWH,
-    BLOOM_TRIAL_REQUESTS,
-    BLOOM_TRIAL_WAITING,
-    REQUESTS,
+    GEMINI_CARBON,
+    GEMINI_ELECTRICITY,
+    GEMINI_WATER,
+    GEMINI_WATER_RATE,
     TASKS,
 )
 from greenkit.foundations.levers import CAPPED_ENERGY, CAPPED_TIME
 from greenkit.foundations.published import JOULES_PER_TOKEN
 from greenkit.foundations.rows import TAGS, Row, find
-from greenkit.foundations.runs import CARD_EMBODIED, GEMINI_PROMPT_WH, run
+from greenkit.foundations.runs import CARD_EMBODIED, run
 from greenkit.foundations.water import FACILITY, OFF_SITE, ON_SITE, PRINTED, REQUEST
 
 ROWS = (
     US_HOME,
-    *POWER_AT_TENTH_LOAD,
     *DATA_CENTERS,
     *SCENARIOS_2030,
     *UPDATE_2026,
     INSTANCES_2018,
     *TASKS,
-    *REQUESTS,
-    BLOOM_TRIAL_KWH,
-    BLOOM_TRIAL_REQUESTS,
-    BLOOM_TRIAL_WAITING,
+    GEMINI_CARBON,
+    GEMINI_ELECTRICITY,
+    GEMINI_WATER,
+    GEMINI_WATER_RATE,
     *LIFE_CYCLE_MEDIANS,
     CAPPED_ENERGY,
     CAPPED_TIME,
@@ -83,15 +81,6 @@ def test_the_tasks_span_more_than_the_paper_says() -> None:
     energies = [row.value for row in TASKS]
     assert energies == sorted(energies)
     assert max(energies) / min(energies) > 1450
-
-
-def test_the_gemini_prompt_is_the_sum_of_its_parts() -> None:
-    assert find(REQUESTS, "Gemini").value == pytest.approx(sum(GEMINI_PROMPT_WH.values()))
-
-
-def test_blooms_trial_is_four_watt_hours_a_request() -> None:
-    wh = 1000 * BLOOM_TRIAL_KWH.value / BLOOM_TRIAL_REQUESTS.value
-    assert wh == pytest.approx(3.96, abs=0.01)
 
 
 def test_active_parameters_and_tokens_give_the_printed_flops() -> None:
