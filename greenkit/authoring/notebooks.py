@@ -75,15 +75,10 @@ def keep_quick_run(path: Path) -> Path | None:
     if not left.is_file():
         return None
     run = read_record(left).record
-    empty: dict[str, Any] = {
-        "predictions": {},
-        "results": {},
-        "made_by": {},
-        "traces": [],
-        "decision": {},
-    }
+    left_out: dict[str, Any] = {name: {} for name in ("predictions", "results", "made_by")}
+    left_out |= {"decision": {}, "traces": [], "claims": []}
     folder = reference_folder() / run["device"]["slug"]
-    return write_record({**run, **empty, "claims": []}, folder / f"{path.stem}{QUICK}")
+    return write_record({**run, **left_out}, folder / f"{path.stem}{QUICK}")
 
 
 def _tidy(outputs: Sequence[Any]) -> list[dict[str, Any]]:

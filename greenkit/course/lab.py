@@ -206,8 +206,8 @@ class Lab:
         return LiveLine(self.meter)
 
     def gpu_trace(self) -> Trace:
-        """The raw ticks of a recorded GPU, or of a simulated card where none is recorded yet."""
-        return gpu_trace(self.references())
+        """The raw ticks of your own GPU's counter, or else of a recorded card."""
+        return gpu_trace(self.references(), self.meter)
 
     def show(self, markdown: str) -> None:
         """Display Markdown, or print it where there is no Jupyter."""

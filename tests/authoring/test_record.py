@@ -1,4 +1,4 @@
-"""Recording without Jupyter: cells run in order, each result knows its own, a failure writes nothing."""
+"""Recording without Jupyter: cells run in order, results know their producers."""
 
 import json
 

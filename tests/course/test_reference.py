@@ -36,7 +36,10 @@ def lab_of(path):
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_no_result_of_a_committed_run_is_stale(path):
-    stale = stale_results(lab_of(path), read_record(path))
+    run = read_record(path)
+    if not run.record["made_by"]:
+        pytest.skip("recorded before results knew their producers: `make records` lists it")
+    stale = stale_results(lab_of(path), run)
     assert not stale, f"greenkit record labs/{path.stem}.ipynb --full renews them"
 
 
