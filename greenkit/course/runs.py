@@ -170,4 +170,8 @@ def plain(value: Any) -> Any:
         }
     if isinstance(value, Ratio):
         return {"value": value.value, "low": value.low, "high": value.high, "label": value.label}
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
     return value
