@@ -136,6 +136,7 @@ def smallest_batch(answer: Callable[..., int | None]) -> None:
             )
         if close(got, exact, 1e-3) or close(got, math.floor(exact)):
             raise NotRight(f"A batch is a whole number, at least 1: round up {where}.")
-        if close(got, flops_per_s / bytes_per_s, 1e-3):
+        ridge = flops_per_s / bytes_per_s
+        if close(got, ridge, 1e-3) or close(got, math.ceil(ridge)):
             raise NotRight(f"That is the ridge itself {where}, in FLOP/byte and not in sequences.")
         raise NotRight(f"The smallest batch {where} is {wanted}; your function says {got}.")

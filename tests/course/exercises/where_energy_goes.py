@@ -98,7 +98,7 @@ WRONG = {
         (not_rounded, "round up"),
         (never_none, "No batch is large enough"),
         (lambda *given: None, "There is such a batch"),
-        (lambda f, w, c, r, b: r / b, "the ridge itself"),
+        (lambda f, w, c, r, b: math.ceil(r / b), "the ridge itself"),
         (lambda *given: 12, "is 296"),
     ],
 }
