@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from greenkit.metering.device import synchronize
@@ -60,6 +60,18 @@ class Ceilings:
             arithmetic=flops / self.flops_per_s,
             memory=bytes_moved / self.bytes_per_s,
             launches=launches * self.launch_s,
+        )
+
+    def best(self, other: Ceilings) -> Ceilings:
+        """The better of each ceiling of two measurements of one device.
+
+        A ceiling is what can be reached; a busy machine hides it for a while.
+        """
+        return replace(
+            self,
+            flops_per_s=max(self.flops_per_s, other.flops_per_s),
+            bytes_per_s=max(self.bytes_per_s, other.bytes_per_s),
+            launch_s=min(self.launch_s, other.launch_s),
         )
 
     def time_s(self, flops: float, bytes_moved: float, launches: float = 0) -> float:

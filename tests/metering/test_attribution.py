@@ -196,6 +196,12 @@ def test_the_longest_of_the_three_times_binds(
     assert device.time_s(*work) == least_s
 
 
+def test_the_better_of_two_measurements_counts_for_each_ceiling() -> None:
+    once = Ceilings(100, 10, device="a device", dtype="float32", launch_s=2)
+    again = Ceilings(80, 12, device="a device", dtype="float32", launch_s=1)
+    assert once.best(again) == Ceilings(100, 12, "a device", "float32", 1)
+
+
 def test_without_launches_two_bounds_are_left() -> None:
     device = Ceilings(100, 10, device="a device", dtype="float32", launch_s=2)
     assert device.bounds(1000, 10).launches == 0
