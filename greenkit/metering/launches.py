@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.metering.device import synchronize
+from greenkit.metering.dispatch import each_operation
 
 if TYPE_CHECKING:
     import torch
@@ -39,25 +40,14 @@ def count_launches(work: Callable[[], object]) -> Launches:
     Views of a tensor and reservations of memory do no work there and are left out. On a GPU each
     operation is one kernel, or now and then two. Derived in: Lab 03.
     """
-    from torch.utils._python_dispatch import TorchDispatchMode
-
     counts: Counter[str] = Counter()
 
-    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        def __torch_dispatch__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            kwargs = kwargs or {}
-            with self:  # in inference mode composite operators arrive whole
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
-            name = str(func.overloadpacket).removeprefix("aten.")
-            if not func.is_view and name not in NO_WORK:
-                counts[name] += 1
-            return func(*args, **kwargs)
+    def note(operator: Any) -> None:
+        name = str(operator.overloadpacket).removeprefix("aten.")
+        if not operator.is_view and name not in NO_WORK:
+            counts[name] += 1
 
-    with Counting():  # type: ignore[no-untyped-call]
+    with each_operation(note):
         work()
     return Launches(dict(counts.most_common()))
 

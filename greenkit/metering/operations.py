@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from greenkit.metering.dispatch import each_operation
+
 FUSED = (
     "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_efficient_attention",
@@ -39,15 +41,17 @@ def count_flops(work: Callable[[], object]) -> FlopCount:
 
     A multiplication and an addition are two FLOPs; what works number by number (activations,
     norms, softmax) is not counted. The count is torch's own (`FlopCounterMode`) with a formula for
-    each fused attention kernel: torch has none for those of CPUs, and several of its versions
-    refuse grouped-query attention on a GPU. Attention counts as dense products over all keys,
-    though a causal kernel may skip up to half. Tensors on the meta device are counted too.
+    each fused attention kernel: torch has none for those of CPUs, and some of its versions refuse
+    grouped-query attention on a GPU, or count nothing in inference mode. Attention counts as dense
+    products over all keys, though a causal kernel may skip up to half. Tensors on the meta device
+    are counted too.
 
     Derived in: Lab 03.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False, custom_mapping=_formulas()) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=_formulas())
+    with counter, each_operation(lambda _: None):
         work()
     counts = counter.get_flop_counts().get("Global", {})
     found = {str(operator).removeprefix("aten."): int(flops) for operator, flops in counts.items()}

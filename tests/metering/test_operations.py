@@ -44,6 +44,13 @@ def test_a_product_is_two_flops_for_each_pair() -> None:
     assert found.total == 120
 
 
+def test_a_linear_layer_counts_in_inference_mode() -> None:
+    x, weight = torch.zeros(3, 4), torch.zeros(5, 4)
+    with torch.inference_mode():
+        found = count_flops(lambda: torch.nn.functional.linear(x, weight))
+    assert found.by_operator == {"mm": 120}
+
+
 def test_what_multiplies_no_matrices_counts_nothing() -> None:
     assert count_flops(lambda: torch.nn.functional.silu(torch.zeros(3)) + 1).total == 0
 
