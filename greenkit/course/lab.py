@@ -78,6 +78,13 @@ class Lab:
         """Device and date of the run that `recorded` reads."""
         return "this run" if self.full else full_run(self.name, name, self.device["kind"]).label
 
+    @property
+    def recorded_kind(self) -> str:
+        """ "cpu" or "gpu": the kind of machine that `recorded` reads from."""
+        if self.full or not (runs := [r for r in self.references() if r.record["size"] == "full"]):
+            return str(self.device["kind"])
+        return min(runs, key=lambda run: run.kind != self.device["kind"]).kind
+
     def predict(self, *, example: Mapping[str, float], **guesses: float | None) -> None:
         """Keep your guesses, made before anything runs.
 
