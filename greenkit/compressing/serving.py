@@ -93,9 +93,9 @@ def serve(
 
     Args:
         models: by name: torch modules, or whatever holds one as `model`.
-        page: token ids (1, tokens) on the models' device.
+        page: token ids (pages, tokens) on the models' device: one page, or several at once.
         meter: open.
-        new_tokens: written behind the page in each decode call.
+        new_tokens: written behind each page in each decode call.
         rounds: at least two.
 
     Raises ValueError for no model, fewer than one new token or fewer than two rounds.
@@ -115,7 +115,7 @@ def serve(
             spent[name, phase] = []
             variants[_key(name, phase)] = _noting(work[phase], spent[name, phase])
     comparison = compare(variants, rounds=rounds, meter=meter)
-    tokens = {"prefill": page.shape[1], "decode": new_tokens}
+    tokens = {"prefill": page.numel(), "decode": new_tokens * len(page)}
     cpu_s = {key: statistics.median(times) / tokens[key[1]] for key, times in spent.items()}
     sizes = {name: getattr(models[name], "bytes", size_of(n).bytes) for name, n in networks.items()}
     return Serving(comparison, tokens, cpu_s, sizes)

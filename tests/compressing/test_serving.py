@@ -42,6 +42,12 @@ def test_a_token_takes_its_share_of_a_call(served: tuple[Serving, Any]) -> None:
     assert min(calls) / 32 <= found.seconds("dense", "prefill") <= max(calls) / 32
 
 
+def test_of_several_pages_every_token_counts(model: Any, ids: Any) -> None:
+    with EnergyMeter() as meter:
+        found = serve({"dense": model}, ids[:4], meter=meter, new_tokens=3, rounds=2)
+    assert found.tokens == {"prefill": 4 * 32, "decode": 4 * 3}
+
+
 def test_sizes_are_those_of_the_models(served: tuple[Serving, Any]) -> None:
     found, model = served
     assert found.bytes["dense"] == size_of(model).bytes > found.bytes["small"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +30,13 @@ from greenkit.compressing.streaming import See, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
+Score = Callable[[Tensor, Tensor], Tensor]
 DEFAULT_SPARSITY = 0.5
 
 
 def prune(
     model: LoadedModel | nn.Module,
-    method: str = "wanda",
+    method: str | Score = "wanda",
     sparsity: float | None = None,
     *,
     pattern: str | None = None,
@@ -50,7 +52,9 @@ def prune(
     Args:
         model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
         method: "magnitude" compares weights over the whole matrix, "wanda" in each output row,
-            "sparsegpt" over all rows of 128 columns, and repairs what it can.
+            "sparsegpt" over all rows of 128 columns, and repairs what it can. Or a score of your
+            own, which competes in each output row: a function of a weight (out, in) in float32
+            and of the lengths (in,) of its inputs over all tokens, that gives (out, in).
         sparsity: fraction of zeros in each matrix, from 0 to below 1; 0.5 by default.
         pattern: "2:4" keeps 2 of every 4 neighbors in a row; other n:m likewise.
         calibration: see `calibration_ids`; by default 16 windows of the calibration split.
@@ -61,14 +65,17 @@ def prune(
 
     Derived in: Lab 04.
     """
-    if method not in METHODS:
+    if not callable(method) and method not in METHODS:
         raise ValueError(
-            f"There is no pruning method {method!r}: use {', '.join(METHODS)}; remove_heads, "
-            "remove_width and remove_blocks take out whole parts."
+            f"There is no pruning method {method!r}: use {', '.join(METHODS)} or a function that "
+            "scores weights; remove_heads, remove_width and remove_blocks take out whole parts."
         )
+    name = method if isinstance(method, str) else getattr(method, "__name__", "own score")
     part = _part(sparsity, pattern)
     for matrix in matrices(model):
         part.check(matrix)
+        if callable(method):
+            _check_score(method, matrix, name)
     settings: dict[str, Any] = {"sparsity": part.sparsity, "pattern": pattern}
     before = size_of(model)
     if method == "magnitude":
@@ -80,11 +87,12 @@ def prune(
         ids = calibration_ids(model, calibration)
         settings["calibration"] = calibration_facts(calibration)
         network = working_copy(model, inplace=inplace)
-        see = _by_wanda(part) if method == "wanda" else _by_sparsegpt(part)
-        with walking_blocks(network, ids, method) as steps:
+        score = method if callable(method) else wanda_scores
+        see = _by_sparsegpt(part) if method == "sparsegpt" else _by_score(score, part)
+        with walking_blocks(network, ids, name) as steps:
             for step in steps:
                 step.advance(see)
-    return compressed(model, network, method=method, settings=settings, before=before)
+    return compressed(model, network, method=name, settings=settings, before=before)
 
 
 @dataclass(frozen=True)
@@ -134,11 +142,23 @@ def _prune_by_magnitude(matrix: Matrix, part: _Part) -> None:
     matrix.weight.mul_(part.mask(rows).reshape(scores.shape))
 
 
-def _by_wanda(part: _Part) -> See:
+def _check_score(score: Score, matrix: Matrix, name: str) -> None:
+    """A score of the caller's own is tried before anything is changed."""
+    weight = matrix.weight.detach().float()
+    found: object = score(weight.clone(), weight.new_ones(weight.shape[1]))
+    if not isinstance(found, Tensor) or found.shape != weight.shape:
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        raise ValueError(
+            f"The score {name} must give a number for each weight of {matrix.name}, a tensor of "
+            f"shape {tuple(weight.shape)}: got {got}."
+        )
+
+
+def _by_score(score: Score, part: _Part) -> See:
     def see(matrix: Matrix, inputs: Tensor) -> None:
         tokens = inputs.flatten(0, -2)
         norms = torch.linalg.vector_norm(tokens, dim=0, dtype=torch.float32)
-        matrix.weight.mul_(part.mask(wanda_scores(matrix.weight, norms)))
+        matrix.weight.mul_(part.mask(score(matrix.weight.float(), norms)))
 
     return see
 
