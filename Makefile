@@ -7,7 +7,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: book lab labs test check records record bench clean
+.PHONY: book lab labs test check records record gpu bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,13 +46,17 @@ check: $(ENV)
 labs: $(ENV)
 	$(BIN)/python -m greenkit.authoring.notebooks --execute $(NOTEBOOKS)
 
-# What reference runs exist, which are stale, and which are missing.
+# What reference runs exist, which results are stale, and which recorded claims hold.
 records: $(ENV)
 	$(BIN)/python -m greenkit.authoring.records
 
 # Record every lab on this machine into labs/reference.
 record: $(ENV)
 	for lab in labs/[0-9]*.ipynb; do $(BIN)/greenkit record $$lab --full || exit 1; done
+
+# All that a GPU is needed for: tests, the meter's check, a full record of every lab.
+gpu: $(ENV)
+	$(BIN)/python -m greenkit.authoring.gpu
 
 bench: $(ENV)
 	$(BIN)/pip install -c constraints.txt -e '.[bench]'

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from greenkit.foundations import Ratio as Ratio
     from greenkit.foundations import Reading as Reading
     from greenkit.foundations import grid as grid
+    from greenkit.inputs import ContinuationTest as ContinuationTest
     from greenkit.inputs import QualityTest as QualityTest
     from greenkit.inputs import load_model as load_model
     from greenkit.inputs import load_text as load_text
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ContinuationTest": "greenkit.inputs",
     "EnergyMeter": "greenkit.metering",
     "Quantity": "greenkit.foundations",
     "QualityTest": "greenkit.inputs",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from greenkit.authoring.record import read_notebook
+from greenkit.authoring.cells import read_notebook
 from greenkit.course.show import markdown_table
 
 SECTIONS = {

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from greenkit.authoring.record import read_notebook
+from greenkit.authoring.cells import read_notebook
+from greenkit.course.runs import QUICK, read_record, reference_folder, write_record
 
 KEY = "greenkit"
 LIMIT_BYTES = 2_000_000
@@ -61,6 +62,23 @@ def execute(path: Path, *, timeout_s: int = 300) -> None:
     )
     notebook.metadata[KEY]["source_sha256"] = source_hash(notebook)
     nbformat.write(notebook, path)
+    keep_quick_run(path)
+
+
+def keep_quick_run(path: Path) -> Path | None:
+    """Keep the run that a lab just left in labs/out as what it takes a learner on this device.
+
+    Results, traces and predictions stay out: the full recording has them. Returns the file, or
+    None where the notebook is no lab.
+    """
+    left = path.parent / "out" / path.stem.partition("_")[2] / "run.json"
+    if not left.is_file():
+        return None
+    run = read_record(left).record
+    left_out: dict[str, Any] = {name: {} for name in ("predictions", "results", "made_by")}
+    left_out |= {"decision": {}, "traces": [], "claims": []}
+    folder = reference_folder() / run["device"]["slug"]
+    return write_record({**run, **left_out}, folder / f"{path.stem}{QUICK}")
 
 
 def _tidy(outputs: Sequence[Any]) -> list[dict[str, Any]]:

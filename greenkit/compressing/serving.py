@@ -28,8 +28,8 @@ PHASES = ("prefill", "decode")
 class Serving:
     """What serving took with each model, by phase.
 
-    `tokens` are those of one call in each phase; `cpu_s` CPU seconds a token by (name, phase), of
-    this process alone; `bytes` what each model takes in memory.
+    `tokens` are those of one call in each phase, of the whole batch; `cpu_s` CPU seconds a token
+    by (name, phase), of this process alone; `bytes` what each model takes in memory.
     """
 
     comparison: Comparison = field(repr=False)
@@ -86,8 +86,10 @@ def serve(
     page: Tensor,
     *,
     meter: EnergyMeter,
+    seconds: float = 20.0,
     new_tokens: int = 16,
-    rounds: int = 5,
+    rounds: int | None = None,
+    batch: int = 1,
 ) -> Serving:
     """Let models read a page and write tokens in turns, by the protocol of `compare`.
 
@@ -95,13 +97,21 @@ def serve(
         models: by name: torch modules, or whatever holds one as `model`.
         page: token ids (1, tokens) on the models' device.
         meter: open.
+        seconds: about how long all models and phases take together, warm-up included. Where that
+            is too short for windows that the sensor resolves, ratios are of times and say so.
         new_tokens: written behind the page in each decode call.
-        rounds: at least two.
+        rounds: so many, at least two, in windows that the sensor resolves, instead of a budget.
+        batch: so many times the page at once; a token's share is that of all of them.
 
-    Raises ValueError for no model, fewer than one new token or fewer than two rounds.
+    Raises ValueError for no model, fewer than one new token or page, a budget that is not above 0
+    or fewer than two rounds.
     """
-    if new_tokens < 1:
-        raise ValueError(f"new_tokens must be 1 or more, got {new_tokens}.")
+    begin = time.perf_counter()
+    if new_tokens < 1 or batch < 1:
+        raise ValueError(f"new_tokens and batch must be 1 or more, got {new_tokens} and {batch}.")
+    if not seconds > 0:
+        raise ValueError(f"seconds is a budget of time, above 0; got {seconds}.")
+    page = page.repeat(batch, 1)
     networks = {n: m if isinstance(m, nn.Module) else m.model for n, m in models.items()}
     spent: dict[tuple[str, str], list[float]] = {}
     variants: dict[str, Callable[[], object]] = {}
@@ -114,8 +124,12 @@ def serve(
         for phase in PHASES:
             spent[name, phase] = []
             variants[_key(name, phase)] = _noting(work[phase], spent[name, phase])
-    comparison = compare(variants, rounds=rounds, meter=meter)
-    tokens = {"prefill": page.shape[1], "decode": new_tokens}
+    if rounds is None:
+        left_s = max(begin + seconds - time.perf_counter(), 1e-3)
+        comparison = compare(variants, seconds=left_s, meter=meter)
+    else:
+        comparison = compare(variants, rounds=rounds, meter=meter)
+    tokens = {"prefill": page.numel(), "decode": new_tokens * batch}
     cpu_s = {key: statistics.median(times) / tokens[key[1]] for key, times in spent.items()}
     sizes = {name: getattr(models[name], "bytes", size_of(n).bytes) for name, n in networks.items()}
     return Serving(comparison, tokens, cpu_s, sizes)

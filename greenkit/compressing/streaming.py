@@ -7,7 +7,7 @@ inputs: an error made early is seen, and can be compensated, later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,8 @@ from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.progress import progress_bar
 
 See = Callable[[Matrix, torch.Tensor], None]
+Change = Callable[[tuple[Matrix, ...], torch.Tensor], None]
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass
@@ -27,7 +29,8 @@ class BlockStep:
     """One decoder block whose turn it is, with its inputs.
 
     `inputs` has shape (windows, length, hidden) in the model's dtype. `matrices` are the block's
-    own, in the order in which a token meets them.
+    own, in the order in which a token meets them. `groups` is shared by the steps of a stream:
+    what they found out about blocks of one kind.
     """
 
     index: int
@@ -35,8 +38,18 @@ class BlockStep:
     matrices: list[Matrix] = field(repr=False)
     inputs: torch.Tensor = field(repr=False)
     batch_size: int
-    calls: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(repr=False)
+    calls: dict[int, Call] = field(repr=False)
+    groups: dict[Any, list[list[int]]] = field(repr=False)
     outputs: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def readers(self) -> list[tuple[Matrix, ...]]:
+        """The matrices in groups that read the same tensor, as one window shows."""
+        names = [matrix.name.split(f".{self.index}.", 1)[1] for matrix in self.matrices]
+        kind = type(self.block), *names
+        if kind not in self.groups:
+            self.groups[kind] = _groups(self.block, self.matrices, self.inputs[:1], self.calls[1])
+        return [tuple(self.matrices[place] for place in group) for group in self.groups[kind]]
 
     def watch(self, see: See) -> None:
         """Run the block on all its inputs, show `see` what enters each matrix, keep no output.
@@ -57,18 +70,29 @@ class BlockStep:
         self.outputs = torch.cat(list(self._batches(see)))
         return self.outputs
 
+    def change(self, change: Change) -> torch.Tensor:
+        """Run the block and let `change` change its matrices on the way.
+
+        `change(readers, x)` gets the matrices that read x, before any of them is used: one pass
+        both measures and compresses, and each matrix is measured behind those that are compressed
+        already. The outputs become the next block's inputs.
+
+        Raises ValueError where the windows are several batches, of which it would see only one.
+        """
+        if self.batch_size < len(self.inputs):
+            raise ValueError("To change matrices on the way takes all windows in one batch.")
+        groups = {readers[0].name: readers for readers in self.readers}
+
+        def see(matrix: Matrix, inputs: torch.Tensor) -> None:
+            if matrix.name in groups:
+                change(groups[matrix.name], inputs)
+
+        return self.advance(see)
+
     def _batches(self, see: See | None) -> Iterator[torch.Tensor]:
-        hooks = [] if see is None else [(each, _watcher(each, see)) for each in self.matrices]
-        handles = [each.module.register_forward_pre_hook(hook) for each, hook in hooks]
-        try:
+        with _watching(self.matrices, see):
             for batch in torch.split(self.inputs, self.batch_size):
-                positional, named = self.calls[len(batch)]
-                with torch.no_grad():
-                    output = self.block(batch, *positional, **named)
-                yield output[0] if isinstance(output, tuple) else output
-        finally:
-            for handle in handles:
-                handle.remove()
+                yield _run(self.block, batch, self.calls[len(batch)])
 
 
 def stream_blocks(
@@ -103,8 +127,9 @@ def stream_blocks(
     network.eval()
     try:
         inputs, calls = _what_blocks_get(network, layers, ids, size)
+        groups: dict[Any, list[list[int]]] = {}
         for index, block in enumerate(layers):
-            step = BlockStep(index, block, by_block[index], inputs, size, calls[index])
+            step = BlockStep(index, block, by_block[index], inputs, size, calls[index], groups)
             yield step
             inputs = step.advance() if step.outputs is None else step.outputs
             del step
@@ -128,11 +153,51 @@ def _counted(steps: Iterator[BlockStep], bar: Any) -> Iterator[BlockStep]:
         bar.update()
 
 
-def _watcher(matrix: Matrix, see: See) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-    def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # not a value: it would
-        see(matrix, arguments[0])  # replace the input
+@contextmanager
+def _watching(found: Sequence[Matrix], see: See | None) -> Iterator[None]:
+    """Show `see` what enters each of the matrices, just before it is used."""
 
-    return hook
+    def watcher(matrix: Matrix, see: See) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+        def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # not a value: it
+            see(matrix, arguments[0])  # would replace the input
+
+        return hook
+
+    hooks = [] if see is None else [(each, watcher(each, see)) for each in found]
+    handles = [each.module.register_forward_pre_hook(hook) for each, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _run(block: nn.Module, batch: torch.Tensor, call: Call) -> torch.Tensor:
+    positional, named = call
+    with torch.no_grad():
+        output = block(batch, *positional, **named)
+    found: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+def _groups(
+    block: nn.Module, found: Sequence[Matrix], window: torch.Tensor, call: Call
+) -> list[list[int]]:
+    """Which matrices read the same tensor, by their places, as one window shows."""
+    places = {matrix.name: place for place, matrix in enumerate(found)}
+    groups: list[tuple[torch.Tensor, list[int]]] = []
+
+    def see(matrix: Matrix, inputs: torch.Tensor) -> None:
+        for tensor, group in groups:
+            if tensor is inputs:
+                group.append(places[matrix.name])
+                return
+        groups.append((inputs, [places[matrix.name]]))
+
+    with _watching(found, see):
+        _run(block, window, call)
+    shown = {place for _, group in groups for place in group}
+    return [*(group for _, group in groups), *([p] for p in range(len(found)) if p not in shown)]
 
 
 class _EnoughError(Exception):
@@ -141,14 +206,14 @@ class _EnoughError(Exception):
 
 def _what_blocks_get(
     network: nn.Module, layers: nn.ModuleList, ids: torch.Tensor, size: int
-) -> tuple[torch.Tensor, list[dict[int, tuple[tuple[Any, ...], dict[str, Any]]]]]:
+) -> tuple[torch.Tensor, list[dict[int, Call]]]:
     """The first block's inputs, and the other arguments of each block by size of the batch.
 
     The model runs with blocks that note their arguments and compute nothing. Without padding the
     arguments other than the hidden states (mask, positions, rotary embeddings) depend on the
     shape of the batch alone.
     """
-    calls: list[dict[int, tuple[tuple[Any, ...], dict[str, Any]]]] = [{} for _ in layers]
+    calls: list[dict[int, Call]] = [{} for _ in layers]
     first: list[torch.Tensor] = []
     missing = object()
     own = [block.__dict__.get("forward", missing) for block in layers]
@@ -168,7 +233,7 @@ def _what_blocks_get(
     try:
         for index, block in enumerate(layers):
             block.__dict__["forward"] = recorder(index)
-        for batch in torch.split(ids, size):
+        for batch in (*torch.split(ids, size), ids[:1]):  # a single one shows who reads together
             try:
                 with torch.no_grad():
                     network(input_ids=batch.to(place), use_cache=False)
@@ -180,4 +245,4 @@ def _what_blocks_get(
                 block.__dict__.pop("forward", None)
             else:
                 block.__dict__["forward"] = forward
-    return torch.cat(first), calls
+    return torch.cat(first[:-1]), calls

@@ -13,7 +13,15 @@ from typing import Any
 from greenkit.course import qualities, reveal, tools
 from greenkit.course.device import device_facts, peak_memory_mb
 from greenkit.course.exercises import Exercise
-from greenkit.course.runs import SCHEMA, Run, full_run, plain, reference_runs, write_record
+from greenkit.course.runs import (
+    SCHEMA,
+    Run,
+    full_run,
+    plain,
+    quick_runs,
+    reference_runs,
+    write_record,
+)
 from greenkit.course.show import glue, markdown_table, show_markdown
 from greenkit.course.traces import gpu_trace
 from greenkit.foundations import Provenance, Quantity, Ratio, Reading
@@ -48,6 +56,8 @@ class Lab:
     claims: list[dict[str, Any]] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
     traces: list[dict[str, Any]] = field(default_factory=list)
+    made_by: dict[str, str] = field(default_factory=dict)
+    cell: str = ""
     example_predictions: bool = False
 
     @property
@@ -78,6 +88,15 @@ class Lab:
         """Device and date of the run that `recorded` reads."""
         return "this run" if self.full else full_run(self.name, name, self.device["kind"]).label
 
+    @property
+    def recorded_kind(self) -> str:
+        """ "cpu" or "gpu": the kind of device whose results `recorded` gives."""
+        if self.full:
+            return str(self.device["kind"])
+        runs = [run for run in self.references() if run.record["size"] == "full"]
+        kinds = {run.kind for run in runs} or {str(self.device["kind"])}
+        return str(self.device["kind"]) if self.device["kind"] in kinds else min(kinds)
+
     def predict(self, *, example: Mapping[str, float], **guesses: float | None) -> None:
         """Keep your guesses, made before anything runs.
 
@@ -98,9 +117,13 @@ class Lab:
             whose = "the course's example" if guess is None else "yours"
             print(f"{name}: {value:g} ({whose})")
 
-    def keep(self, name: str, value: Reading | Quantity | Ratio | float | str) -> None:
-        """Keep a result for the reveal and for the record."""
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a result for the reveal and for the record, which notes the cell that kept it.
+
+        `value` is a number, a text, a reading, a quantity, a ratio, or lists and dicts of them.
+        """
         self.results[name] = value
+        self.made_by[name] = self.cell
 
     def keep_trace(self, curve: EnergyCurve, start_s: float, end_s: float) -> None:
         """Keep the raw ticks of a curve between two instants, with the windows marked in them."""
@@ -134,12 +157,14 @@ class Lab:
     def claim_ratio(self, text: str, ratio: Ratio, *, above_one: bool, kind: str = "here") -> None:
         """Assert that a ratio lies above (or below) 1, if it can be told from 1 at all.
 
-        Where its interval does not exclude 1 by 10 % the result is "not separable here": that is
-        a result too, and not a failure.
+        Where its interval holds 1 the result is "not separable here"; where it excludes 1 by less
+        than 10 %, that is said. Both are results too, and not failures.
         """
         if not ratio.excludes_one(MARGIN):
             self.claims.append({"text": text, "kind": kind, "held": None})
-            print(f"not separable here ({ratio}): {text}")
+            near = f"differs from 1, by less than our {MARGIN:.0%} margin"
+            found = near if ratio.excludes_one() else "not separable here"
+            print(f"{found} ({ratio}): {text}")
             return
         self.claim(text, (ratio.value > 1) == above_one, kind=kind)
 
@@ -172,13 +197,17 @@ class Lab:
         lines = [f"**Choice.** {choice}", *(f"**Evidence.** {e}" for e in evidence)]
         show_markdown("\n\n".join([*lines, f"**What would change my mind.** {change_my_mind}"]))
 
+    def doctor(self) -> None:
+        """Print what this machine can measure, and what would allow more."""
+        print(reveal.doctor(self.device, self.meter))
+
     def live(self) -> LiveLine:
         """A line that shows the power of now while the block below it runs."""
         return LiveLine(self.meter)
 
     def gpu_trace(self) -> Trace:
-        """The raw ticks of a recorded GPU, or of a simulated card where none is recorded yet."""
-        return gpu_trace(self.references())
+        """The raw ticks of your own GPU's counter, or else of a recorded card."""
+        return gpu_trace(self.references(), self.meter)
 
     def show(self, markdown: str) -> None:
         """Display Markdown, or print it where there is no Jupyter."""
@@ -215,21 +244,25 @@ class Lab:
         self.keep(name, value)
         glue(name, value)
 
-    def record(self, stamp: str = "") -> dict[str, Any]:
-        """Everything this run produced, as plain values of the run schema."""
+    def record(self, producers: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Any]:
+        """Everything this run produced, as plain values of the run schema.
+
+        `producers` has by cell the hashes of what stands behind the results that it kept.
+        """
         readings = self.meter.total.readings
         return {
             "schema": SCHEMA,
             "lab": self.name,
             "size": self.size,
             "date": datetime.date.today().isoformat(),
-            "stamp": stamp,
             "device": dict(self.device),
             "seconds": round(time.perf_counter() - self.started_s, 1),
             "memory_mb": round(peak_memory_mb()),
             "fetched_mb": round(download_mb()),
             "predictions": dict(self.predictions),
             "results": {name: plain(value) for name, value in self.results.items()},
+            "made_by": dict(self.made_by),
+            "producers": dict(producers or {}),
             "claims": list(self.claims),
             "decision": dict(self.decision),
             "footprint": [r.to_dict() for r in readings],
@@ -246,7 +279,7 @@ class Lab:
 
 
 def lab(name: str) -> Lab:
-    """Start a lab: open its meter and print what this machine can measure, and how well.
+    """Start a lab: open its meter and print how this machine's energy is known, and how well.
 
     Raises ValueError for a name that is not a plain word with underscores.
     """
@@ -269,7 +302,7 @@ def lab(name: str) -> Lab:
 
 def budget_card(name: str) -> None:
     """Show what a lab takes on each recorded device: time, energy, date."""
-    show_markdown(reveal.card(name, reference_runs(name)))
+    show_markdown(reveal.card(name, reference_runs(name), quick_runs(name)))
 
 
 def current_lab() -> Lab | None:

@@ -13,19 +13,21 @@ from typing import Any
 from greenkit.foundations import Quantity, Ratio, Reading
 from greenkit.metering.replay import Trace, trace_from_dict
 
-SCHEMA = 1
+SCHEMA = 2
+QUICK = ".quick.json"
 FIELDS: dict[str, type | tuple[type, ...]] = {
     "schema": int,
     "lab": str,
     "size": str,
     "date": str,
-    "stamp": str,
     "device": dict,
     "seconds": (int, float),
     "memory_mb": (int, float),
     "fetched_mb": (int, float),
     "predictions": dict,
     "results": dict,
+    "made_by": dict,
+    "producers": dict,
     "claims": list,
     "decision": dict,
     "footprint": list,
@@ -134,7 +136,16 @@ def reference_folder() -> Path:
 
 def reference_runs(lab: str) -> list[Run]:
     """All recorded reference runs of a lab, GPUs first, then by device name."""
-    runs = [read_record(path) for path in sorted(reference_folder().glob(f"*/*_{lab}.json"))]
+    return _runs(f"*/*_{lab}.json")
+
+
+def quick_runs(lab: str) -> list[Run]:
+    """Runs of a lab as a learner makes them, of the notebooks as they are committed."""
+    return _runs(f"*/*_{lab}{QUICK}")
+
+
+def _runs(pattern: str) -> list[Run]:
+    runs = [read_record(path) for path in sorted(reference_folder().glob(pattern))]
     return sorted(runs, key=lambda run: (run.kind != "gpu", run.device))
 
 
@@ -157,7 +168,11 @@ def full_run(lab: str, name: str, kind: str) -> Run:
 
 
 def plain(value: Any) -> Any:
-    """A result as plain values of the run schema."""
+    """A result as plain values of the run schema; lists and dicts are gone through."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, Reading):
         return value.to_dict()
     if isinstance(value, Quantity):
@@ -170,4 +185,6 @@ def plain(value: Any) -> Any:
         }
     if isinstance(value, Ratio):
         return {"value": value.value, "low": value.low, "high": value.high, "label": value.label}
-    return value
+    if hasattr(value, "low") and hasattr(value, "high") and hasattr(value, "value"):
+        return {"value": value.value, "low": value.low, "high": value.high}
+    return value.to_dict() if hasattr(value, "to_dict") else value

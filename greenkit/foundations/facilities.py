@@ -1,4 +1,4 @@
-"""Published power usage effectiveness (PUE) of data centers, and power of chips."""
+"""Published power usage effectiveness (PUE) of data centers, power, rates and prices of chips."""
 
 from __future__ import annotations
 

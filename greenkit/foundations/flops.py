@@ -86,6 +86,21 @@ class TransformerShape:
         return self.vocabulary * self.width
 
 
+# Brown et al. 2020, Table 2.1 and section 2.1.
+GPT3_SHAPE = TransformerShape(
+    layers=96,
+    width=12_288,
+    heads=96,
+    kv_heads=96,
+    head_width=128,
+    mlp_width=4 * 12_288,
+    vocabulary=50_257,
+    gated=False,
+    rotary=False,
+)
+GPT3_PARAMETERS, GPT3_TOKENS = 175e9, 300e9
+
+
 def matrix_flops(
     shape: TransformerShape, tokens: int, *, cached: int = 0, predicted: int | None = None
 ) -> dict[str, int]:

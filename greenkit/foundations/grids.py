@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from greenkit.foundations.rows import MixedSourcesError
+from greenkit.foundations.rows import MixedSourcesError, Row
 
 EMBER = "Ember yearly electricity data, October 2026 release, life cycle, as in leadgreen-mcp 0.3.1"
 SOURCE = "Ember and Energy Institute via Our World in Data, as shipped in CodeCarbon 3.3.2"
+CO2_JS = "as shipped in CO2.js 0.19.0"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,30 @@ class Grid:
             )
         return self.g_per_kwh / other.g_per_kwh
 
+
+# France in other sources than `grid` reads: an older edition, a third one, and a marginal value.
+FRANCE_ELSEWHERE = {
+    "older edition": Grid("France", 44.2, 2024, f"Ember, {CO2_JS}"),
+    "third source": Grid("France", 33, 2024, f"Electricity Maps, {CO2_JS}"),
+    "marginal": Grid("France", 158, 2021, f"UNFCCC marginal, {CO2_JS}"),
+}
+
+# Life-cycle medians by source of power (IPCC AR5, working group III, annex III, table A.III.2).
+LIFE_CYCLE_MEDIANS = tuple(
+    Row(fuel, g_per_kwh, "gCO2e/kWh", 2014, "schlomer2014annex", "quoted", "life cycle")
+    for fuel, g_per_kwh in (
+        ("coal", 820),
+        ("gas, combined cycle", 490),
+        ("biomass", 230),
+        ("solar, utility", 48),
+        ("solar, rooftop", 41),
+        ("geothermal", 38),
+        ("hydropower", 24),
+        ("nuclear", 12),
+        ("wind, offshore", 12),
+        ("wind, onshore", 11),
+    )
+)
 
 _ROWS = {
     "ISL": ("Iceland", 28, 2022),

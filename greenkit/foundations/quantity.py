@@ -10,7 +10,7 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, 
 
 def _prefixed(value: float, unit: str, significant: int = 3) -> tuple[float, str]:
     """The factor and the unit with its prefix that show a value with one to three digits."""
-    if value == 0 or not math.isfinite(value):
+    if value == 0 or not math.isfinite(value) or unit == "%":
         return 1.0, unit
     for scale, prefix in _PREFIXES:
         if float(f"{abs(value):.{significant}g}") >= scale:

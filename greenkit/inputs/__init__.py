@@ -6,6 +6,7 @@ Importing this room is cheap: torch and transformers are imported when a model i
 from greenkit.inputs.agreement import Quality, QualityTest
 from greenkit.inputs.assets import ASSETS, Asset, AssetError
 from greenkit.inputs.cache import cache_folder
+from greenkit.inputs.choices import Choices, ContinuationTest
 from greenkit.inputs.default import fetch_default
 from greenkit.inputs.fetching import fetch
 from greenkit.inputs.models import LoadedModel, load_model
@@ -18,6 +19,8 @@ __all__ = [
     "Article",
     "Asset",
     "AssetError",
+    "Choices",
+    "ContinuationTest",
     "LoadedModel",
     "Perplexity",
     "PerplexityRatio",

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greenkit.foundations.small_samples import t95
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.quality import (
+    ROWS,
     Perplexity,
     PerplexityRatio,
     mean_loss,
     perplexity_of,
+    plain,
     scored_windows,
 )
 from greenkit.inputs.texts import Text
@@ -25,20 +28,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WindowMean:
-    """A mean over windows with its standard error; the interval is plus and minus two of them."""
+    """A mean over windows with its standard error, and a 95 % interval by Student's t."""
 
     value: float
     standard_error: float
+    windows: int
 
     @property
     def low(self) -> float:
         """The lower end of the interval."""
-        return self.value - 2 * self.standard_error
+        return self.value - t95(self.windows) * self.standard_error
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self.value + 2 * self.standard_error
+        return self.value + t95(self.windows) * self.standard_error
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,15 @@ class Quality:
 
     `ratio` is its perplexity over the dense model's; `kl` the KL divergence of its next-token
     probabilities from the dense model's, in nats a token, 0 where they agree; `top1` the share of
-    tokens for which both hold the same token for the likeliest.
+    tokens for which both hold the same token for the likeliest; `accuracy` the share for which the
+    token that this model holds for the likeliest is the one that came.
     """
 
     perplexity: Perplexity
     ratio: PerplexityRatio
     kl: WindowMean
     top1: WindowMean
+    accuracy: WindowMean
 
     def to_dict(self) -> dict[str, float]:
         """Plain numbers, for a record."""
@@ -68,12 +74,16 @@ class Quality:
             "top1": self.top1.value,
             "top1_low": self.top1.low,
             "top1_high": self.top1.high,
+            "accuracy": self.accuracy.value,
+            "accuracy_low": self.accuracy.low,
+            "accuracy_high": self.accuracy.high,
         }
 
     def __str__(self) -> str:
         return (
             f"perplexity {self.perplexity.value:.2f}, {self.ratio} of dense; "
-            f"KL {self.kl.value:.3f} nats; same first choice {self.top1.value:.1%}"
+            f"KL {self.kl.value:.3f} nats; same first choice {self.top1.value:.1%}; "
+            f"next token right {self.accuracy.value:.1%}"
         )
 
 
@@ -82,6 +92,7 @@ class QualityTest:
 
     The dense model runs once. Its log-probabilities are kept in half precision on its device, 50 MB
     for a window of 512 tokens of the course's model, which blurs a KL divergence by some 1e-5 nats.
+    `dense` is its perplexity, and `dense_accuracy` the share of tokens that it guesses right.
 
     Args:
         dense: the model to compare with, of `load_model`.
@@ -99,16 +110,22 @@ class QualityTest:
         windows: int | Sequence[int] = 16,
         window_tokens: int = 512,
     ) -> None:
+        import torch
+
         self.windows = token_windows(
             dense.tokenizer, text, window_tokens=window_tokens, windows=windows
         )
         if len(self.windows.numbers) < 2:
             raise ValueError("One window has no spread: compare on two windows or more.")
-        losses, self._log_p = [], []
+        losses, right, self._log_p, self._choices = [], [], [], []
         for guesses, targets in scored_windows(dense.model, self.windows):
             losses.append(mean_loss(guesses, targets))
-            self._log_p.append(guesses.log_softmax(-1).half())
-        self.dense = perplexity_of(losses, self.windows, next(dense.model.parameters()))
+            parts = torch.split(guesses, ROWS)
+            self._log_p.append(torch.cat([part.float().log_softmax(-1).half() for part in parts]))
+            self._choices.append(guesses.argmax(-1))
+            right.append((self._choices[-1] == targets).float().mean())
+        self.dense = perplexity_of(plain(losses), self.windows, next(dense.model.parameters()))
+        self.dense_accuracy = _mean(plain(right))
 
     def of(self, model: Any) -> Quality:
         """Hold a torch module, a `LoadedModel` or the result of a compression against the dense.
@@ -118,29 +135,36 @@ class QualityTest:
         from torch import nn
 
         network = model if isinstance(model, nn.Module) else model.model
-        losses, divergences, agreements = [], [], []
-        for (guesses, targets), log_p in zip(
-            scored_windows(network, self.windows), self._log_p, strict=True
-        ):
+        losses, divergences, agreements, right = [], [], [], []
+        kept = zip(self._log_p, self._choices, strict=True)
+        scored = scored_windows(network, self.windows)
+        for (guesses, targets), (log_p, choices) in zip(scored, kept, strict=True):
             if guesses.shape != log_p.shape:
                 raise ValueError(
                     f"The dense model knows {log_p.shape[-1]:,} tokens and this one "
                     f"{guesses.shape[-1]:,}: their probabilities do not compare."
                 )
+            own = guesses.argmax(-1)
             losses.append(mean_loss(guesses, targets))
-            divergences.append(_divergence(log_p.to(guesses.device).float(), guesses))
-            same = log_p.to(guesses.device).argmax(-1) == guesses.argmax(-1)
-            agreements.append(same.float().mean().item())
-        found = perplexity_of(losses, self.windows, next(network.parameters()))
-        ratio = found.ratio_to(self.dense)
-        return Quality(found, ratio, _mean(divergences), _mean(agreements))
+            divergences.append(_divergence(log_p.to(guesses.device), guesses))
+            agreements.append((own == choices.to(own.device)).float().mean())
+            right.append((own == targets).float().mean())
+        found = perplexity_of(plain(losses), self.windows, next(network.parameters()))
+        means = [_mean(plain(values)) for values in (divergences, agreements, right)]
+        return Quality(found, found.ratio_to(self.dense), *means)
 
 
-def _divergence(log_p: torch.Tensor, guesses: torch.Tensor) -> float:
+def _divergence(log_p: torch.Tensor, guesses: torch.Tensor) -> torch.Tensor:
     """Mean KL divergence in nats of the model's probabilities from those given."""
-    return (log_p.exp() * (log_p - guesses.log_softmax(-1))).sum(-1).mean().item()
+    import torch
+
+    found = []
+    for theirs, mine in zip(torch.split(log_p, ROWS), torch.split(guesses, ROWS), strict=True):
+        wide = theirs.float()
+        found.append((wide.exp() * (wide - mine.float().log_softmax(-1))).sum(-1))
+    return torch.cat(found).mean()
 
 
 def _mean(values: Sequence[float]) -> WindowMean:
     spread = statistics.stdev(values) / math.sqrt(len(values))
-    return WindowMean(statistics.fmean(values), spread)
+    return WindowMean(statistics.fmean(values), spread, len(values))

@@ -19,17 +19,26 @@ class Reply:
 
 
 def generate(
-    loaded: LoadedModel, prompt: str, *, new_tokens: int = 64, exact: bool = False
+    loaded: LoadedModel,
+    prompt: str,
+    *,
+    new_tokens: int = 64,
+    exact: bool = False,
+    batch: int = 1,
 ) -> Reply:
     """Greedy text from a prompt, through transformers' own `generate`.
 
     A chat model gets the prompt in its chat form. `new_tokens` is a limit; with `exact` the model
-    writes just so many, and its stop sign is ignored. Raises ValueError for fewer than one token.
+    writes just so many, and its stop sign is ignored. A `batch` answers the same prompt so many
+    times at once; the reply holds one of these answers, and its counts. Raises ValueError for
+    fewer than one token or one answer.
     """
     import torch
 
     if new_tokens < 1:
         raise ValueError(f"new_tokens must be at least 1, got {new_tokens}")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
     tokenizer = loaded.tokenizer
     if tokenizer.chat_template and loaded.trained:
         inputs = tokenizer.apply_chat_template(
@@ -40,10 +49,10 @@ def generate(
         )
     else:
         inputs = tokenizer(prompt, return_tensors="pt")
-    inputs = inputs.to(loaded.device)
+    repeated = {name: ids.repeat(batch, 1).to(loaded.device) for name, ids in inputs.items()}
     with torch.inference_mode():
         output = loaded.model.generate(
-            **inputs,
+            **repeated,
             do_sample=False,
             max_new_tokens=new_tokens,
             min_new_tokens=new_tokens if exact else None,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greenkit.foundations.small_samples import t95
 from greenkit.inputs.progress import progress_bar
 from greenkit.inputs.texts import Text
 from greenkit.inputs.tokens import TokenWindows, token_windows
@@ -15,13 +16,16 @@ from greenkit.inputs.tokens import TokenWindows, token_windows
 if TYPE_CHECKING:
     import torch
 
+MOST_WINDOWS = 16  # in one pass of a GPU
+ROWS = 128  # of logits that become float32 at a time: a vocabulary is wide
+
 
 @dataclass(frozen=True)
 class PerplexityRatio:
     """One perplexity over another on the same windows.
 
     `log_standard_error` is the paired standard error of the mean difference of losses in nats;
-    `low` and `high` are the ratio at minus and plus twice that.
+    `low` and `high` are the ends of its 95 % interval, by Student's t over the windows.
     """
 
     value: float
@@ -31,12 +35,12 @@ class PerplexityRatio:
     @property
     def low(self) -> float:
         """The lower end of the interval."""
-        return self.value * math.exp(-2 * self.log_standard_error)
+        return self.value * math.exp(-t95(self.windows) * self.log_standard_error)
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self.value * math.exp(2 * self.log_standard_error)
+        return self.value * math.exp(t95(self.windows) * self.log_standard_error)
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -109,7 +113,7 @@ def perplexity(
     window_tokens: int = 512,
     stride: int | None = None,
     windows: int | Sequence[int] | None = 16,
-    batch_size: int = 1,
+    batch_size: int | None = None,
 ) -> Perplexity:
     """How surprised a causal language model is by a text.
 
@@ -121,13 +125,14 @@ def perplexity(
         tokenizer: the model's own.
         text: a split of `load_text`, or a string.
         window_tokens, stride, windows: see `token_windows`; 16 evenly spaced windows by default.
-        batch_size: windows per forward pass; raise it on a GPU.
+        batch_size: windows per forward pass; by default one, and on a GPU up to 16, as its free
+            memory allows.
 
     Raises:
         ValueError: the text is too short, a number makes no sense, or the model returns a loss
             that is not finite.
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
     chosen = token_windows(
         tokenizer, text, window_tokens=window_tokens, stride=stride, windows=windows
@@ -136,40 +141,65 @@ def perplexity(
         mean_loss(guesses, targets)
         for guesses, targets in scored_windows(model, chosen, batch_size=batch_size)
     ]
-    return perplexity_of(losses, chosen, next(model.parameters()))
+    return perplexity_of(plain(losses), chosen, next(model.parameters()))
 
 
 def scored_windows(
-    model: torch.nn.Module, chosen: TokenWindows, *, batch_size: int = 1
+    model: torch.nn.Module, chosen: TokenWindows, *, batch_size: int | None = None
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """For each window the logits (scored, vocabulary) in float32 and the tokens that came.
+    """For each window the logits (scored, vocabulary) and the tokens that came, on the device.
 
-    The model is in evaluation mode meanwhile, and as it was before in the end.
+    The model is in evaluation mode meanwhile, and as it was before in the end. For `batch_size`
+    see `perplexity`.
     """
     import torch
 
     scored = min(chosen.stride, chosen.window_tokens - 1)
     place = next(model.parameters()).device
+    size = batch_size or windows_at_once(model, chosen.window_tokens)
     was_training = model.training
     model.eval()
     try:
         with progress_bar("perplexity", len(chosen.numbers), "window") as bar:
-            for start in range(0, len(chosen.numbers), batch_size):
-                ids = chosen.ids[start : start + batch_size].to(place)
+            for some in torch.split(chosen.ids, size):
+                ids = some.to(place)
                 with torch.no_grad():
                     logits = model(input_ids=ids, use_cache=False).logits
                 for row, target in zip(logits, ids, strict=True):
-                    yield row[-scored - 1 : -1].float(), target[-scored:]
+                    yield row[-scored - 1 : -1], target[-scored:]
                 bar.update(len(ids))
     finally:
         model.train(was_training)
 
 
-def mean_loss(guesses: torch.Tensor, targets: torch.Tensor) -> float:
+def windows_at_once(model: torch.nn.Module, window_tokens: int) -> int:
+    """How many windows to score in one pass: one, and on a GPU 1 to 16 by its free memory."""
+    import torch
+
+    weight = next(model.parameters())
+    if weight.device.type != "cuda":
+        return 1
+    config: Any = model.config
+    free_bytes, _ = torch.cuda.mem_get_info(weight.device)
+    logits_bytes = 4 * window_tokens * config.vocab_size
+    return max(1, min(MOST_WINDOWS, int(free_bytes / (4 * logits_bytes))))
+
+
+def mean_loss(guesses: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Mean loss in nats of logits (scored, vocabulary) on the tokens (scored) that came."""
+    import torch
     from torch.nn.functional import cross_entropy
 
-    return cross_entropy(guesses, targets).item()
+    parts = zip(torch.split(guesses, ROWS), torch.split(targets, ROWS), strict=True)
+    losses = [cross_entropy(some.float(), came, reduction="none") for some, came in parts]
+    return torch.cat(losses).mean()
+
+
+def plain(values: Sequence[torch.Tensor]) -> list[float]:
+    """Numbers that lie on the device, brought over together."""
+    import torch
+
+    return [float(value) for value in torch.stack(list(values)).tolist()]
 
 
 def perplexity_of(

@@ -3,6 +3,7 @@
 from greenkit.metering.compare import Comparison, Measurement, compare, measure
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.meter import EnergyMeter, NotMeasuredError, Window
+from greenkit.metering.operations import FlopCount, count_flops
 from greenkit.metering.replay import Trace
 from greenkit.metering.sensor import Kind, Sensor, SensorError, SensorInfo
 
@@ -10,6 +11,7 @@ __all__ = [
     "Comparison",
     "EnergyCurve",
     "EnergyMeter",
+    "FlopCount",
     "Kind",
     "Measurement",
     "NotMeasuredError",
@@ -19,5 +21,6 @@ __all__ = [
     "Trace",
     "Window",
     "compare",
+    "count_flops",
     "measure",
 ]

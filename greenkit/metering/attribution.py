@@ -6,12 +6,15 @@ attributed by time, which is exact where power is constant, and the result says 
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from greenkit.foundations import Quantity, Reading
+from greenkit.foundations import Quantity, total
+from greenkit.foundations.small_samples import t95
 from greenkit.metering.window import Window
 
 if TYPE_CHECKING:
@@ -35,24 +38,43 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Attribution:
-    """Seconds by part, and the window that holds them all.
+    """Seconds by part in each of several runs, and the window of each run.
 
-    `seconds` has one entry for each part that the model has, and `REST` for what no module did:
-    Python, sampling, the cache, and waiting. They add up to the window's duration.
+    A run has one entry for each part that the model has, and `REST` for what no module did:
+    Python, sampling, the cache, and waiting. A run's entries add up to its window's duration.
     """
 
-    seconds: Mapping[str, float]
-    window: Window
+    runs: tuple[Mapping[str, float], ...]
+    windows: tuple[Window, ...]
 
-    def share(self, part: str) -> float:
-        """The part's share of the window's time. Raises KeyError for a part that is not there."""
-        return self.seconds[part] / self.window.duration_s
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the model has, and the rest."""
+        return tuple(self.runs[0])
 
-    def energy(self, part: str, reading: Reading | None = None) -> Quantity:
-        """The part's share of a reading of the window (its first by default), in J, by time."""
-        reading = self.window.reading if reading is None else reading
-        whole = reading.per(1, "run")
-        return whole.scaled(self.share(part), "J", "attributed by time")
+    def share(self, part: str) -> Quantity:
+        """The part's share of the runs' time in %, with a 95 % interval over these runs.
+
+        The interval holds what differs from run to run within one process and minute, and not
+        what differs between days or processes. Raises KeyError for a part that is not there.
+        """
+        each = [
+            100 * run[part] / window.duration_s
+            for run, window in zip(self.runs, self.windows, strict=True)
+        ]
+        middle = statistics.mean(each)
+        half = t95(len(each)) * statistics.stdev(each) / math.sqrt(len(each))
+        label = f"share of time, {len(each)} runs in one process"
+        return Quantity(middle, middle - half, middle + half, "%", "measured", label)
+
+    def energy(self, part: str) -> Quantity:
+        """The part's share of the energy of one run in J, by time."""
+        share = self.share(part)
+        whole = total([window.reading for window in self.windows]).per(len(self.windows), "run")
+        given = whole.scaled(share.value / 100, "J", "attributed by time")
+        return replace(
+            given, low=whole.low * max(share.low, 0) / 100, high=whole.high * share.high / 100
+        )
 
 
 def part_of(name: str, module: torch.nn.Module) -> str | None:
@@ -81,15 +103,23 @@ def part_of(name: str, module: torch.nn.Module) -> str | None:
 
 
 def attribute(
-    model: torch.nn.Module, run: Callable[[], object], *, meter: EnergyMeter, name: str = "run"
+    model: torch.nn.Module,
+    run: Callable[[], object],
+    *,
+    meter: EnergyMeter,
+    name: str = "run",
+    repeats: int = 5,
 ) -> Attribution:
-    """Run a function under the meter and say where in the model its time went.
+    """Run a function several times under the meter and say where in the model its time went.
 
-    `model` is a Llama-style model or GPT-2 that `run` calls. Each module's own time counts, that
-    of its children left out; on a GPU it is taken between events on the stream, without waiting.
-    The hooks cost some microseconds a module, and are removed afterwards. Raises ValueError where
-    `run` never calls the model.
+    `model` is a Llama-style model or GPT-2 that `run` calls; one run more goes before, to warm up.
+    Each module's own time counts, that of its children left out; on a GPU it is taken between
+    events on the stream, without waiting. The hooks cost some microseconds a module, and are
+    removed afterwards. Raises ValueError where `run` never calls the model, and for fewer than two
+    repeats, which have no interval.
     """
+    if repeats < 2:
+        raise ValueError(f"an interval needs at least 2 repeats, got {repeats}")
     clock = _clock(model)
     stack: list[list[Any]] = []
     done: list[tuple[str | None, Any, Any, int]] = []
@@ -104,19 +134,24 @@ def attribute(
 
         return note
 
-    hooks = []
+    hooks, runs, windows = [], [], []
     try:
         for path, module in model.named_modules():
             hooks.append(module.register_forward_pre_hook(enter))
             hooks.append(module.register_forward_hook(leave(part_of(path, module))))
-        with meter.window(name) as window:
-            run()
+        run()
+        if not done:
+            raise ValueError("nothing to attribute: the function did not call the model")
+        for _ in range(repeats):
+            done.clear()
+            with meter.window(name) as window:
+                run()
+            runs.append(_own_seconds(done, clock, window.duration_s))
+            windows.append(window)
     finally:
         for hook in hooks:
             hook.remove()
-    if not done:
-        raise ValueError("nothing to attribute: the function did not call the model")
-    return Attribution(_own_seconds(done, clock, window.duration_s), window)
+    return Attribution(tuple(runs), tuple(windows))
 
 
 def _own_seconds(
@@ -133,8 +168,8 @@ def _own_seconds(
         if part is not None:
             seconds[part] += own
             attributed += own
-    there = {part: value for part, value in seconds.items() if value > 0}
-    return {**there, REST: whole_s - attributed}
+    there = {part for part, *_ in done}
+    return {**{part: seconds[part] for part in PARTS if part in there}, REST: whole_s - attributed}
 
 
 class _WallClock:

@@ -18,6 +18,8 @@ __all__ = ["Comparison", "Measurement", "compare", "measure"]
 
 SHORTEST_BLOCK_S = 0.2
 TICKS_PER_BLOCK = 10
+ROUNDS, MOST_ROUNDS = 5, 10
+FEWEST_RESOLVED = 3  # rounds: of two, Student's t makes an interval of no use
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class Comparison:
 def compare(
     variants: Mapping[str, Callable[[], object]],
     *,
-    rounds: int = 5,
+    rounds: int = ROUNDS,
+    seconds: float | None = None,
     rest_s: float = 0.05,
     block_s: float | None = None,
     seed: int = 0,
@@ -108,11 +111,19 @@ def compare(
     (`block_s` seconds; by default ten ticks). Every round runs all variants in a shuffled order,
     with a rest before each. Derived in: Lab 01.
 
-    Raises ValueError for no variant or fewer than two rounds, and NotMeasuredError where there is
-    no energy value, not even an estimate.
+    With `seconds` the whole comparison, warm-up included, takes about that long, and `rounds` no
+    longer counts: as many rounds as there is time for, up to ten, in blocks that the sensor
+    resolves, if three rounds of them fit; else up to five rounds in shorter blocks, whose ratio is
+    that of times. It is longer only where the warm-up and two rounds of single calls are.
+
+    Raises ValueError for no variant, fewer than two rounds or a budget that is not above 0, and
+    NotMeasuredError where there is no energy value, not even an estimate.
     """
+    begin = time.perf_counter()
     if not variants:
         raise ValueError("nothing to compare: pass a mapping of names to functions")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds is a budget of time, above 0; got {seconds}")
     if rounds < 2:
         raise ValueError(f"an interval needs at least 2 rounds, got {rounds}")
     if meter is None:
@@ -120,6 +131,7 @@ def compare(
             return compare(
                 variants,
                 rounds=rounds,
+                seconds=seconds,
                 rest_s=rest_s,
                 block_s=block_s,
                 seed=seed,
@@ -131,7 +143,11 @@ def compare(
     for function in variants.values():
         function()
     length_s = block_s or _block_s(meter)
-    calls = {name: _calls_to_fill(f, length_s, meter) for name, f in variants.items()}
+    each_s = {name: _seconds_of(function, meter) for name, function in variants.items()}
+    if seconds is not None:
+        left_s = begin + seconds - time.perf_counter()
+        rounds, length_s = _fit(list(each_s.values()), left_s, length_s, rest_s)
+    calls = {name: max(1, math.ceil(length_s / each)) for name, each in each_s.items()}
     order = random.Random(seed)
     windows: dict[str, list[Window]] = {name: [] for name in variants}
     turns = [name for _ in range(rounds) for name in order.sample(list(variants), len(variants))]
@@ -155,10 +171,28 @@ def _block_s(meter: EnergyMeter) -> float:
     return max([SHORTEST_BLOCK_S, *(TICKS_PER_BLOCK * t for t in ticks if t <= 1)])
 
 
-def _calls_to_fill(function: Callable[[], object], block_s: float, meter: EnergyMeter) -> int:
+def _seconds_of(function: Callable[[], object], meter: EnergyMeter) -> float:
     start = now_s(meter)
     function()
-    return max(1, math.ceil(block_s / max(now_s(meter) - start, 1e-7)))
+    return max(now_s(meter) - start, 1e-7)
+
+
+def _fit(
+    each_s: Sequence[float], left_s: float, length_s: float, rest_s: float
+) -> tuple[int, float]:
+    """How many rounds of blocks of which length fit in the seconds that are left.
+
+    `each_s` are the seconds of one call of each variant, `length_s` what the sensor wants.
+    """
+
+    def round_s(block_s: float) -> float:
+        return sum(rest_s + max(1, math.ceil(block_s / each)) * each for each in each_s)
+
+    if (rounds := int(left_s / round_s(length_s))) >= FEWEST_RESOLVED:
+        return min(rounds, MOST_ROUNDS), length_s
+    rounds = min(max(2, int(left_s / round_s(0))), ROUNDS)
+    lengths = [length_s * share / 20 for share in range(20)]
+    return rounds, max((x for x in lengths if rounds * round_s(x) <= left_s), default=0.0)
 
 
 def _logs(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

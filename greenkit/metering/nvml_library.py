@@ -60,7 +60,10 @@ class Library:
     def _card(self, index: int) -> Card:
         nvml = self.nvml
         handle = self._handles[index] = nvml.nvmlDeviceGetHandleByIndex(index)
-        bus_id = nvml.nvmlDeviceGetPciInfo(handle).busId
+        try:
+            bus_id = nvml.nvmlDeviceGetPciInfo(handle).busId
+        except nvml.NVMLError:
+            bus_id = ""  # an embedded card sits on no PCI bus
         try:
             mig = nvml.nvmlDeviceGetMigMode(handle)[0] == 1
         except nvml.NVMLError:

@@ -1,12 +1,12 @@
-"""Recording without Jupyter: cells run in order, a stamp covers them, a failure writes nothing."""
+"""Recording without Jupyter: cells run in order, results know their producers."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from greenkit.authoring.record import NotebookError, code_cells, read_notebook, record, stamp
+from greenkit.authoring.cells import NotebookError, code_cells, read_notebook
+from greenkit.authoring.record import record
+from greenkit.authoring.records import stale_results
 from greenkit.course import lab as lab_module
 from greenkit.course.runs import read_record
 
@@ -17,6 +17,7 @@ def notebook(path, *sources, tags=()):
     cells = [
         {
             "cell_type": "code",
+            "id": f"c{i}",
             "source": source,
             "outputs": [],
             "execution_count": None,
@@ -32,7 +33,8 @@ def test_cells_run_in_order_and_leave_a_record(tmp_path):
     path = notebook(tmp_path / "01_probe.ipynb", LAB, "x = 2", "lab.keep('square', x * x)")
     run = read_record(record(path, out=tmp_path / "reference"))
     assert run.record["results"] == {"square": 4}
-    assert run.record["stamp"] == stamp(read_notebook(path))
+    assert run.record["made_by"] == {"square": "c2"}
+    assert set(run.record["producers"]["c2"]) == {"cell c1", "cell c2"}
 
 
 def test_no_meter_stays_open(tmp_path):
@@ -57,7 +59,7 @@ def test_a_failing_cell_is_named_and_nothing_is_written(tmp_path):
 
 def test_the_cell_that_installs_is_left_out(tmp_path):
     path = notebook(tmp_path / "01_probe.ipynb", "%pip install greenkit", LAB, tags=["colab"])
-    assert [number for number, _ in code_cells(read_notebook(path))] == [1]
+    assert [cell.number for cell in code_cells(read_notebook(path))] == [1]
 
 
 def test_file_and_lab_must_agree(tmp_path):
@@ -65,30 +67,25 @@ def test_file_and_lab_must_agree(tmp_path):
         record(notebook(tmp_path / "02_other.ipynb", LAB), out=tmp_path)
 
 
-def test_the_stamp_covers_a_greenkit_function_called_by_name(tmp_path, monkeypatch):
-    from greenkit.foundations import grids
-
-    path = notebook(tmp_path / "01_probe.ipynb", "from greenkit.foundations.grids import grid")
-    other = notebook(tmp_path / "02_probe.ipynb", "grid = 1")
-    calls = notebook(
-        tmp_path / "03_probe.ipynb", "from greenkit.foundations.grids import grid", "grid('FRA')"
-    )
-    before = stamp(read_notebook(calls))
-
-    def changed(code):
-        return code
-
-    monkeypatch.setattr(grids, "grid", changed)
-    assert stamp(read_notebook(calls)) != before
-    assert stamp(read_notebook(path)) != stamp(read_notebook(other))
-
-
-def test_the_stamp_finds_a_submodule_that_nothing_has_loaded_yet(tmp_path):
-    cells = "from greenkit.foundations import formulas", "formulas.energy(1, 2)"
+def test_only_a_result_whose_own_producers_changed_is_stale(tmp_path):
+    cells = [LAB, "x = 2", "lab.keep('square', x * x)", "y = 3", "lab.keep('cube', y**3)"]
     path = notebook(tmp_path / "01_probe.ipynb", *cells)
-    program = f"from greenkit.authoring.record import *; print(stamp(read_notebook({str(path)!r})))"
-    fresh = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert fresh.stdout.strip() == stamp(read_notebook(path)), fresh.stderr
+    run = read_record(record(path, out=tmp_path / "reference"))
+
+    def stale(*sources):
+        changed = notebook(tmp_path / "02_probe.ipynb", *sources)
+        return stale_results(list(code_cells(read_notebook(changed))), run)
+
+    assert stale(*cells) == {}
+    assert stale(*cells[:3], "y = 4", cells[4]) == {"cube": "cell c3 changed"}
+    assert stale(*cells[:4]) == {"cube": "the cell c4 that kept it is gone"}
+
+
+def test_what_is_running_is_told(tmp_path, capsys):
+    record(notebook(tmp_path / "01_probe.ipynb", LAB, "x = 2"), out=tmp_path)
+    told = capsys.readouterr().err.splitlines()
+    assert told[1] == "[2/2] 0:00 01_probe, cell 1"
+    assert told[-1] == "01_probe: 2 cells in 0:00"
 
 
 @pytest.mark.parametrize(("content", "says"), [("{", "not a notebook"), ("{}", "no cells")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from typing import Any
 
 import pytest
@@ -70,6 +72,48 @@ def test_each_decode_call_begins_behind_the_page_alone(
         serve({"dense": model}, ids[:1], meter=meter, new_tokens=3, rounds=2)
     assert len(lengths) > 2
     assert set(lengths) == {32}
+
+
+def test_a_budget_of_seconds_holds_for_all_models_and_phases(model: Any, ids: Any) -> None:
+    with EnergyMeter() as meter:
+        start = time.perf_counter()
+        found = serve(dict.fromkeys("abcd", model), ids[:1], meter=meter, seconds=3, new_tokens=2)
+        taken = time.perf_counter() - start
+    rounds = {len(windows) for windows in found.comparison.windows.values()}
+    assert len(rounds) == 1
+    assert rounds.pop() >= 2
+    assert 1 < taken < 5
+
+
+def test_a_batch_repeats_the_page_and_shares_the_cost(
+    model: Any, ids: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = set()
+    write = serving._write
+
+    def noted(network: Any, cache: Any, token: Any, new_tokens: int) -> None:
+        sizes.add(len(token))
+        write(network, cache, token, new_tokens)
+
+    monkeypatch.setattr(serving, "_write", noted)
+    with EnergyMeter() as meter:
+        found = serve({"a": model}, ids[:1], meter=meter, new_tokens=3, rounds=2, batch=4)
+    assert sizes == {4}
+    assert found.tokens == {"prefill": 4 * 32, "decode": 4 * 3}
+    assert found.seconds("a", "decode") == pytest.approx(
+        statistics.median(found.comparison.seconds("decode: a")) / 12
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"batch": 0}, "batch"), ({"seconds": 0}, "seconds"), ({"rounds": 1}, "2 rounds")],
+)
+def test_what_cannot_be_served_is_refused(
+    model: Any, ids: Any, settings: dict[str, Any], message: str
+) -> None:
+    with EnergyMeter() as meter, pytest.raises(ValueError, match=message):
+        serve({"dense": model}, ids[:1], meter=meter, **settings)
 
 
 def test_no_new_token_is_refused(model: Any, ids: Any) -> None:

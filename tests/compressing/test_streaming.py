@@ -75,6 +75,40 @@ def test_a_matrix_changed_just_before_its_use_is_used_changed(
     assert all(torch.equal(seen[name], changed[name]) for name in seen)
 
 
+def test_the_readers_of_a_tensor_are_found_together(make: Callable[..., Any], ids: Any) -> None:
+    for architecture, expected in (
+        ("llama", [["q_proj", "k_proj", "v_proj"], ["o_proj"], ["gate_proj", "up_proj"]]),
+        ("gpt2", [["c_attn"], ["c_proj"], ["c_fc"]]),
+    ):
+        last = [["down_proj" if architecture == "llama" else "c_proj"]]
+        for step in stream_blocks(make(architecture), ids):
+            found = [[m.name.rpartition(".")[2] for m in readers] for readers in step.readers]
+            assert found == expected + last
+
+
+def test_readers_changed_together_are_used_changed(
+    model: Any, ids: Any, inputs_of: Callable[..., dict[str, Any]]
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def change(readers: tuple[Matrix, ...], x: Any) -> None:
+        for matrix in readers:
+            seen[matrix.name] = x
+            matrix.weight.mul_(0.5)
+
+    for step in stream_blocks(model, ids):
+        step.change(change)
+    changed = inputs_of(model, ids)
+    assert len(seen) == len(matrices(model))
+    assert all(torch.equal(seen[name], changed[name]) for name in seen)
+
+
+def test_matrices_are_not_changed_behind_a_part_of_the_windows(model: Any, ids: Any) -> None:
+    step = next(stream_blocks(model, ids, batch_size=4))
+    with pytest.raises(ValueError, match="all windows in one batch"):
+        step.change(lambda readers, x: None)
+
+
 def test_the_last_outputs_are_what_the_final_norm_reads(model: Any, ids: Any) -> None:
     for step in stream_blocks(model, ids):
         last = step.advance()

@@ -6,6 +6,13 @@ import pytest
 
 from greenkit.foundations import formulas
 from greenkit.foundations.facilities import MEASURED_POWER, OPERATION_ENERGY, PUE, TDP
+from greenkit.foundations.inferences import (
+    GEMINI_CARBON,
+    GEMINI_ELECTRICITY,
+    GEMINI_WATER,
+    GEMINI_WATER_RATE,
+)
+from greenkit.foundations.published_run import PublishedRun
 from greenkit.foundations.rows import TAGS, MixedSourcesError, Row, find, same
 from greenkit.foundations.runs import (
     BLOOM,
@@ -13,7 +20,6 @@ from greenkit.foundations.runs import (
     BLOOMZ_KWH,
     GEMINI_PROMPT_WH,
     RUNS,
-    PublishedRun,
     run,
 )
 
@@ -90,16 +96,16 @@ def test_a_gemini_prompt_adds_up() -> None:
 
 
 def test_gemini_carbon_and_water_agree_within_their_rounding() -> None:
-    # 0.03 gCO2e in all (the making of machines included), 0.023 of it for the electricity.
     whole_kwh = sum(GEMINI_PROMPT_WH.values()) / 1000
-    assert 0.03 / whole_kwh == pytest.approx(125, rel=0.01)
-    assert 0.023 / whole_kwh == pytest.approx(96, rel=0.01)
-    # 0.26 mL at 1.15 L/kWh of the computers, whose parts are rounded to 0.01 Wh.
+    assert GEMINI_CARBON.value / whole_kwh == pytest.approx(125, rel=0.01)
+    assert GEMINI_ELECTRICITY.value / whole_kwh == pytest.approx(96, rel=0.01)
+    # The water is that of the computers, whose parts are rounded to 0.01 Wh.
     computers_kwh = whole_kwh - GEMINI_PROMPT_WH["facility overhead"] / 1000
     low, high = (
-        1000 * formulas.water(computers_kwh + error, 1.15, 0, pue=1) for error in (-1e-5, 1e-5)
+        1000 * formulas.water(computers_kwh + error, GEMINI_WATER_RATE.value, 0, pue=1)
+        for error in (-1e-5, 1e-5)
     )
-    assert low <= 0.26 <= high
+    assert low <= GEMINI_WATER.value <= high
 
 
 def test_two_boundaries_are_not_compared_unless_asked() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from greenkit.inputs.agreement import QualityTest
+from greenkit.inputs import agreement, quality
+from greenkit.inputs.agreement import QualityTest, WindowMean
 
 torch = pytest.importorskip("torch")
 
@@ -81,6 +82,34 @@ def test_an_uncertain_model_lacks_what_the_dense_one_knows_and_not_the_reverse()
     assert against(sure).of(unsure).kl.value == pytest.approx(lacking.item(), rel=1e-3)
     reverse = -log_vocabulary - log_p.mean()
     assert against(unsure).of(sure).kl.value == pytest.approx(reverse.item(), rel=1e-3)
+
+
+def test_accuracy_is_the_share_of_tokens_guessed_right() -> None:
+    test, other = against(table(0)), table(1)
+    ids = letters(TEXT)["input_ids"]
+    pairs = [pair for n in (0, 3, 5) for pair in pairwise(ids[16 * n : 16 * n + 16])]
+
+    def share(model: Table) -> float:
+        return sum(int(model.logits[a].argmax()) == b for a, b in pairs) / len(pairs)
+
+    assert test.of(other).accuracy.value == pytest.approx(share(other))
+    assert test.dense_accuracy.value == pytest.approx(share(table(0)))
+    assert share(other) != share(table(0))
+
+
+def test_intervals_are_student_s_over_the_windows() -> None:
+    found = WindowMean(0.5, 0.01, 4)
+    assert (found.low, found.high) == pytest.approx((0.5 - 0.03182, 0.5 + 0.03182))
+    assert against(table(0)).of(table(1)).kl.windows == 3
+
+
+def test_a_wide_vocabulary_is_scored_in_parts_that_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = against(table(0)).of(table(1)).to_dict()
+    for room in (quality, agreement):
+        monkeypatch.setattr(room, "ROWS", 4)
+    assert against(table(0)).of(table(1)).to_dict() == pytest.approx(whole)
 
 
 def test_the_perplexity_is_that_of_perplexity() -> None:

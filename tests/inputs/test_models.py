@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from greenkit.inputs import ASSETS, AssetError, fetch, load_model, load_text, perplexity
+from greenkit.inputs.generate import generate
 from greenkit.inputs.models import choose_device, choose_dtype
 
 torch = pytest.importorskip("torch")
@@ -198,6 +199,12 @@ class TestDefaultModel:
         options: dict[str, Any] = {"do_sample": False, "max_new_tokens": 16, "pad_token_id": 2}
         ours = default.model.generate(**prompt, **options)
         assert torch.equal(ours, direct[0].generate(**prompt, **options))
+
+    def test_a_batch_writes_the_same_answer_many_times_at_once(self, default: Any) -> None:
+        alone = generate(default, "What is a watt?", new_tokens=8, exact=True)
+        assert generate(default, "What is a watt?", new_tokens=8, exact=True, batch=3) == alone
+        with pytest.raises(ValueError, match="batch must be at least 1"):
+            generate(default, "What is a watt?", batch=0)
 
     def test_its_perplexity_is_that_of_transformers_used_directly(
         self, default: Any, direct: Any

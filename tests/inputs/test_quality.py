@@ -126,7 +126,9 @@ def test_a_ratio_is_the_exponential_of_the_mean_paired_difference() -> None:
     ratio = replace(base, window_losses=tuple(raised)).ratio_to(base)
     assert ratio.value == pytest.approx(math.exp(0.2))
     assert ratio.log_standard_error == pytest.approx(0.1 / math.sqrt(3))
-    assert ratio.high / ratio.value == pytest.approx(math.exp(0.2 / math.sqrt(3)))
+    t = 4.303  # Student's, of three windows
+    assert ratio.high / ratio.value == pytest.approx(math.exp(t * 0.1 / math.sqrt(3)))
+    assert ratio.value / ratio.low == pytest.approx(math.exp(t * 0.1 / math.sqrt(3)))
 
 
 def test_a_ratio_is_the_ratio_of_the_values() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
@@ -11,9 +13,12 @@ from torch import nn
 
 from greenkit.inputs import LoadedModel, load_model
 from greenkit.metering import EnergyMeter
-from greenkit.metering.attribution import REST, attribute, part_of
+from greenkit.metering.attribution import REST, Attribution, attribute, part_of
 from greenkit.metering.ceilings import Ceilings, measure_ceilings
 from greenkit.metering.simulated import SimulatedSensor, constant
+
+if TYPE_CHECKING:
+    from greenkit.metering import Window
 
 
 class Slow(nn.Module):
@@ -67,26 +72,58 @@ def meter() -> Iterator[EnergyMeter]:
 
 def test_each_part_gets_its_own_time_without_its_childrens(meter: EnergyMeter) -> None:
     model = Model()
-    found = attribute(model, lambda: model(torch.zeros(1)), meter=meter)
-    assert found.seconds["attention scores"] == pytest.approx(0.04, abs=0.01)
-    assert found.seconds["norms"] == pytest.approx(0.03, abs=0.01)
-    assert found.seconds[REST] == pytest.approx(0.03, abs=0.01)
+    found = attribute(model, lambda: model(torch.zeros(1)), meter=meter, repeats=2)
+    for run in found.runs:
+        assert run["attention scores"] == pytest.approx(0.04, abs=0.01)
+        assert run["norms"] == pytest.approx(0.03, abs=0.01)
+        assert run[REST] == pytest.approx(0.03, abs=0.01)
 
 
 def test_parts_and_rest_add_up_to_the_window(meter: EnergyMeter) -> None:
     model = Model()
-    found = attribute(model, lambda: [model(torch.zeros(1)) for _ in range(3)], meter=meter)
-    whole = found.window.reading
-    assert sum(found.seconds.values()) == pytest.approx(found.window.duration_s)
-    assert sum(found.energy(part).value for part in found.seconds) == pytest.approx(whole.joules)
-    assert sum(found.share(part) for part in found.seconds) == pytest.approx(1)
+    work = lambda: [model(torch.zeros(1)) for _ in range(3)]  # noqa: E731
+    found = attribute(model, work, meter=meter, repeats=2)
+    for run, window in zip(found.runs, found.windows, strict=True):
+        assert sum(run.values()) == pytest.approx(window.duration_s)
+    whole = sum(window.reading.joules for window in found.windows) / 2
+    assert sum(found.share(part).value for part in found.parts) == pytest.approx(100)
+    assert sum(found.energy(part).value for part in found.parts) == pytest.approx(whole)
+
+
+def test_a_share_has_the_interval_of_its_runs(meter: EnergyMeter) -> None:
+    windows = [SimpleNamespace(duration_s=1.0)] * 4
+    runs = tuple({"norms": share, REST: 1 - share} for share in (0.2, 0.3, 0.3, 0.4))
+    share = Attribution(runs, cast("tuple[Window, ...]", tuple(windows))).share("norms")
+    assert share.value == pytest.approx(30)
+    assert share.high - share.value == pytest.approx(3.182 * 8.165 / 2, rel=1e-3)
+    assert share.value - share.low == pytest.approx(share.high - share.value)
+    assert share.text == "30 % ± 13"
+
+
+def test_an_energy_is_no_surer_than_its_share(meter: EnergyMeter) -> None:
+    pauses = iter((0.0, 0.01, 0.03, 0.05, 0.09))
+    model = Model()
+
+    def run() -> None:
+        time.sleep(next(pauses))
+        model(torch.zeros(1))
+
+    found = attribute(model, run, meter=meter, repeats=4)
+    share, energy = found.share("norms"), found.energy("norms")
+    assert energy.high / energy.value > share.high / share.value > 1.05
 
 
 def test_an_attributed_energy_says_that_it_is_by_time(meter: EnergyMeter) -> None:
     model = Model()
-    found = attribute(model, lambda: model(torch.zeros(1)), meter=meter)
+    found = attribute(model, lambda: model(torch.zeros(1)), meter=meter, repeats=2)
     assert str(found.energy("norms")).endswith("attributed by time")
     assert found.energy("norms").provenance == "simulated"
+    assert found.share("norms").label == "share of time, 2 runs in one process"
+
+
+def test_one_run_has_no_interval(meter: EnergyMeter) -> None:
+    with pytest.raises(ValueError, match="at least 2 repeats, got 1"):
+        attribute(Model(), lambda: None, meter=meter, repeats=1)
 
 
 def test_the_hooks_are_removed_even_after_an_error(meter: EnergyMeter) -> None:
@@ -128,24 +165,46 @@ def test_a_real_model_is_attributed_nearly_whole(loaded: LoadedModel, meter: Ene
     ids = torch.arange(100, 164)[None]
     with torch.inference_mode():
         loaded.model(ids)
-        found = attribute(loaded.model, lambda: loaded.model(ids), meter=meter)
-    assert found.share(REST) < 0.1
-    assert min(found.seconds[part] for part in found.seconds if part != REST) > 0
-    assert sum(found.seconds.values()) == pytest.approx(found.window.duration_s)
+        found = attribute(loaded.model, lambda: loaded.model(ids), meter=meter, repeats=2)
+    assert found.share(REST).value < 10
+    assert all(run[part] > 0 for run in found.runs for part in found.parts if part != REST)
 
 
 def test_ceilings_are_positive_and_meet_at_the_ridge() -> None:
     found = measure_ceilings("cpu", "float32", width=256, megabytes=8)
     assert found.flops_per_s > 1e8
     assert found.bytes_per_s > 1e8
+    assert 1e-8 < found.launch_s < 1e-3
     at_ridge = found.time_s(found.ridge * 1e6, 1e6)
     assert at_ridge == pytest.approx(1e6 / found.bytes_per_s)
 
 
-def test_the_longer_of_the_two_times_binds() -> None:
-    device = Ceilings(flops_per_s=100, bytes_per_s=10, device="a device", dtype="float32")
-    assert device.time_s(flops=1000, bytes_moved=10) == 10
-    assert device.time_s(flops=10, bytes_moved=1000) == 100
+@pytest.mark.parametrize(
+    ("work", "binds", "least_s"),
+    [
+        ((1000, 10, 3), "arithmetic", 10),
+        ((10, 1000, 3), "memory", 100),
+        ((10, 10, 3), "launches", 6),
+    ],
+)
+def test_the_longest_of_the_three_times_binds(
+    work: tuple[int, int, int], binds: str, least_s: float
+) -> None:
+    device = Ceilings(100, 10, device="a device", dtype="float32", launch_s=2)
+    found = device.bounds(*work)
+    assert (found.binds, found.least_s) == (binds, least_s)
+    assert device.time_s(*work) == least_s
+
+
+def test_the_better_of_two_measurements_counts_for_each_ceiling() -> None:
+    once = Ceilings(100, 10, device="a device", dtype="float32", launch_s=2)
+    again = Ceilings(80, 12, device="a device", dtype="float32", launch_s=1)
+    assert once.best(again) == Ceilings(100, 12, "a device", "float32", 1)
+
+
+def test_without_launches_two_bounds_are_left() -> None:
+    device = Ceilings(100, 10, device="a device", dtype="float32", launch_s=2)
+    assert device.bounds(1000, 10).launches == 0
 
 
 def test_ceilings_refuse_a_size_below_one() -> None:

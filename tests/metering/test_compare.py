@@ -11,7 +11,7 @@ import pytest
 
 from greenkit.foundations import Domain, Provenance, Reading
 from greenkit.metering import EnergyMeter, compare
-from greenkit.metering.compare import Comparison, _paired
+from greenkit.metering.compare import Comparison, _fit, _paired
 from greenkit.metering.estimate import CpuEstimate
 from greenkit.metering.sensor import Kind
 from greenkit.metering.simulated import SimulatedSensor, constant
@@ -67,6 +67,33 @@ def test_short_calls_repeat_until_they_fill_a_block():
     result = run({"short": waits(0.001), "long": waits(0.03)}, rounds=2, block_s=0.03)
     assert result.calls["long"] == 1
     assert 5 <= result.calls["short"] <= 30
+
+
+@pytest.mark.parametrize(
+    ("each_s", "left_s", "rounds", "block_s"),
+    [
+        ([0.1, 0.1], 100.0, 10, 1.0),  # ten rounds, and no more
+        ([0.1, 0.1], 8.5, 4, 1.0),  # what the sensor wants, in fewer rounds
+        ([0.1, 0.1], 5.0, 5, 0.4),  # too short for it: five rounds
+        ([3.0, 2.0], 12.0, 2, 0.95),  # single calls, longer than a block
+        ([3.0, 2.0], -1.0, 2, 0.0),  # two rounds whatever they take
+    ],
+)
+def test_rounds_and_blocks_fit_in_the_seconds_left(each_s, left_s, rounds, block_s):
+    found = _fit(each_s, left_s, 1.0, 0.05)
+    assert found == (rounds, pytest.approx(block_s, abs=0.05))
+
+
+def test_a_budget_of_seconds_is_kept_and_used():
+    start = time.perf_counter()
+    result = run({"a": waits(0.01), "b": waits(0.03)}, seconds=2.0, block_s=0.2)
+    assert 1.2 < time.perf_counter() - start < 2.6
+    assert len(result.windows["a"]) == len(result.windows["b"]) in (3, 4)
+
+
+def test_a_budget_of_no_time_is_refused():
+    with pytest.raises(ValueError, match="above 0; got 0"):
+        run({"a": waits(0.001)}, seconds=0)
 
 
 def test_a_variant_that_fails_stops_everything_and_leaves_no_thread():

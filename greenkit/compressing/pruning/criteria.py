@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from greenkit.compressing.moments import DAMPING, inverse_factor
+from greenkit.compressing.moments import DAMPING, factor_of
 
 COLUMNS_AT_ONCE = 128
 
@@ -39,7 +39,7 @@ def keep_highest(scores: Tensor, sparsity: float) -> Tensor:
     lowest = scores.topk(removed, dim=-1, largest=False, sorted=False).values
     border = lowest.amax(-1, keepdim=True)
     above, equal = scores > border, scores == border
-    spare = columns - removed - above.sum(-1, keepdim=True)
+    spare = columns - removed - above.count_nonzero(-1).unsqueeze(-1)
     return above | (equal & (equal.cumsum(-1) <= spare))
 
 
@@ -69,41 +69,65 @@ def sparsegpt(
         moments: XᵀX of the inputs, shape (in, in), up to a factor: see `second_moments`.
         sparsity: fraction of zeros in each group of columns, chosen when its turn comes.
         pattern: (kept, of) for n:m instead, where `of` divides the input width.
-        damping: see `inverse_factor`.
-        columns_at_once: the group in which weights of all rows compete. Columns to the right of
-            it wait for their repair, which changes the order of additions only.
+        damping: see `factor_of`.
+        columns_at_once: the group in which weights of all rows compete.
 
     Returns:
         The new weight in float32, zero where a weight was removed.
     """
-    repaired = weight.float().clone()
-    factor = inverse_factor(moments, damping=damping)
-    repaired[:, moments.diagonal() == 0] = 0  # an input that never speaks needs no weight
-    step = 1 if pattern is None else pattern[1]
-    width = max(step, columns_at_once // step * step)
-    for start in range(0, weight.shape[1], width):
-        end = min(start + width, weight.shape[1])
-        u = factor[start:end, start:end]
-        w = repaired[:, start:end].T.contiguous()  # one row a column of W: fast to walk
-        errors = torch.zeros_like(w)
-        if pattern is None:
-            keep = _keep_in_group(w, u.diagonal(), sparsity)
-        else:
-            keep = torch.ones_like(w, dtype=torch.bool)
-        for j in range(end - start):
-            if pattern is not None and j % step == 0:
-                nearest = slice(j, j + step)
-                scores = (w[nearest] / u.diagonal()[nearest, None]) ** 2
-                keep[nearest] = keep_n_of_m(scores.T, *pattern).T
-            removed = w[j] * ~keep[j]
-            errors[j] = removed / u[j, j]
-            w[j:] -= torch.outer(u[j, j:], errors[j])
-            w[j] *= keep[j]  # exactly zero, whatever rounding left
-        repaired[:, start:end] = w.T
-        repaired[:, end:] -= errors.T @ factor[start:end, end:]
-    return repaired
+    factor = factor_of(moments, damping=damping)
+    group = columns_at_once if pattern is None else pattern[1]
+    return sweep(heard(weight, moments), factor, sparsity=sparsity, pattern=pattern, group=group)
 
 
-def _keep_in_group(w: Tensor, diagonal: Tensor, sparsity: float) -> Tensor:
-    scores = (w / diagonal[:, None]) ** 2
-    return keep_highest(scores.reshape(1, -1), sparsity).reshape(w.shape)
+def heard(weight: Tensor, moments: Tensor) -> Tensor:
+    """The weight in float32, without what reads an input that never speaks: it needs none."""
+    return weight.float() * (moments.diagonal() != 0)
+
+
+def sweep(
+    weight: Tensor,
+    factor: Tensor,
+    *,
+    sparsity: float,
+    pattern: tuple[int, int] | None,
+    group: int,
+    rows: tuple[int, ...] | None = None,
+) -> Tensor:
+    """The walk of `sparsegpt` over the columns, a `group` of them at a time.
+
+    What a column should be follows from the errors of those before it, see `factor_of`: it takes
+    that value where it stays and zero where it goes, and leaves the rest to those behind.
+
+    Args:
+        weight: shape (out, in): a matrix, or several that read the same inputs, stacked.
+        factor: `factor_of` their inputs' moments.
+        rows: of each of the stacked matrices, for only weights of the same matrix compete.
+    """
+    w = weight.T.contiguous()  # one row a column: fast to walk
+    errors = torch.empty_like(w)
+    unit = factor / factor.diagonal()
+    for start in range(0, len(w), group):
+        here = slice(start, min(start + group, len(w)))
+        u, width = unit[here, here], here.stop - start
+        owed = unit[:start, here].T @ errors[:start]
+        wanted = w[here] + owed
+        # The scores are of the weights as they would be if no more were removed.
+        best = w[here] + torch.linalg.solve_triangular(u.T, owed, upper=False, unitriangular=True)
+        scores = (best * factor.diagonal()[here, None]).square()
+        keep = _keep_in_group(scores, sparsity, pattern, rows).to(w.dtype)
+        for j in range(width):
+            value = torch.addmv(wanted[j], errors[start : start + j].T, u[:j, j])
+            torch.addcmul(w[start + j], keep[j], value, value=-1, out=errors[start + j])
+    return (w - errors).T
+
+
+def _keep_in_group(
+    scores: Tensor, sparsity: float, pattern: tuple[int, int] | None, rows: tuple[int, ...] | None
+) -> Tensor:
+    """What stays of a group of columns, scores and mask of shape (columns, out)."""
+    if pattern is not None:
+        return keep_n_of_m(scores.T, *pattern).T
+    parts = torch.split(scores, list(rows), dim=1) if rows else [scores]
+    kept = [keep_highest(part.reshape(1, -1), sparsity).view(part.shape) for part in parts]
+    return torch.cat(kept, dim=1)

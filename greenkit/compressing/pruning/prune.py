@@ -16,16 +16,19 @@ from greenkit.compressing.calibration import (
     default_calibration,
 )
 from greenkit.compressing.matrices import Matrix, matrices
-from greenkit.compressing.moments import second_moments
+from greenkit.compressing.moments import factor_of, second_moments
 from greenkit.compressing.pruning.criteria import (
+    COLUMNS_AT_ONCE,
+    heard,
     keep_highest,
     keep_n_of_m,
     magnitude_scores,
-    sparsegpt,
+    sweep,
     wanda_scores,
 )
+from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
-from greenkit.compressing.streaming import See, walking_blocks
+from greenkit.compressing.streaming import Change, See, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
@@ -80,10 +83,10 @@ def prune(
         ids = calibration_ids(model, calibration)
         settings["calibration"] = calibration_facts(calibration)
         network = working_copy(model, inplace=inplace)
-        see = _by_wanda(part) if method == "wanda" else _by_sparsegpt(part)
+        wanda, repair = _by_wanda(part), _by_sparsegpt(part)
         with walking_blocks(network, ids, method) as steps:
             for step in steps:
-                step.advance(see)
+                step.advance(wanda) if method == "wanda" else step.change(repair)
     return compressed(model, network, method=method, settings=settings, before=before)
 
 
@@ -143,14 +146,22 @@ def _by_wanda(part: _Part) -> See:
     return see
 
 
-def _by_sparsegpt(part: _Part) -> See:
-    shown = moments = torch.empty(0)
+def _by_sparsegpt(part: _Part) -> Change:
+    walk = Replayed(sweep)
 
-    def see(matrix: Matrix, inputs: Tensor) -> None:
-        nonlocal shown, moments
-        if inputs is not shown:  # query, key and value read the same tensor
-            shown, moments = inputs, second_moments(inputs)
-        repaired = sparsegpt(matrix.weight, moments, part.sparsity, pattern=part.pattern)
-        matrix.weight.copy_(repaired)
+    def change(readers: tuple[Matrix, ...], inputs: Tensor) -> None:
+        moments = second_moments(inputs)
+        stacked = torch.cat([matrix.weight for matrix in readers])
+        rows = tuple(len(matrix.weight) for matrix in readers)
+        repaired = walk(
+            heard(stacked, moments),
+            factor_of(moments),
+            sparsity=part.sparsity,
+            pattern=part.pattern,
+            group=COLUMNS_AT_ONCE if part.pattern is None else part.pattern[1],
+            rows=rows,
+        )
+        for matrix, own in zip(readers, torch.split(repaired, list(rows)), strict=True):
+            matrix.weight.copy_(own)
 
-    return see
+    return change

@@ -5,21 +5,22 @@ Derived in: Lab 05.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from greenkit.compressing.moments import DAMPING, inverse_factor
+from greenkit.compressing.moments import DAMPING, factor_of
 from greenkit.compressing.quantization.quantizers import (
+    SMALLEST_SCALE,
     QuantizedTensor,
     Scheme,
     check_weight,
     choose_grid,
-    from_integers,
-    to_integers,
 )
 
-LAZY_COLUMNS = 128
+COLUMNS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,21 @@ class Compensation:
     """How later columns make up for the error of earlier ones, from the inputs alone.
 
     `order` (in,) has the column with the largest second moment first; `factor` (in, in) is the
-    `inverse_factor` of the moments in that order.
+    `factor_of` the moments in that order.
     """
 
-    order: torch.Tensor
-    factor: torch.Tensor
+    order: Tensor
+    factor: Tensor
 
 
-def compensation(moments: torch.Tensor, *, damping: float = DAMPING) -> Compensation:
-    """The order in which to round a layer's columns, and its factor; see `inverse_factor`."""
+def compensation(moments: Tensor, *, damping: float = DAMPING) -> Compensation:
+    """The order in which to round a layer's columns, and its factor; see `factor_of`."""
     order = moments.diagonal().argsort(descending=True, stable=True)
-    return Compensation(order, inverse_factor(moments[order][:, order], damping=damping))
+    return Compensation(order, factor_of(moments[order][:, order], damping=damping))
 
 
 def gptq(
-    weight: torch.Tensor, moments: torch.Tensor, scheme: Scheme, *, damping: float = DAMPING
+    weight: Tensor, moments: Tensor, scheme: Scheme, *, damping: float = DAMPING
 ) -> QuantizedTensor:
     """Integers for a weight that keep its outputs, not its entries, close.
 
@@ -49,7 +50,7 @@ def gptq(
         weight: (out, in), any floating dtype.
         moments: H, (in, in), from `second_moments`.
         scheme: bits, groups and symmetry.
-        damping: see `inverse_factor`.
+        damping: see `factor_of`.
 
     Raises:
         ValueError: as `quantize_tensor`, or the moments do not fit or cannot be inverted.
@@ -60,40 +61,79 @@ def gptq(
             f"A weight with {width} inputs needs second moments of shape {(width, width)}, got "
             f"{tuple(moments.shape)}."
         )
-    return round_columns(weight, compensation(moments, damping=damping), scheme)
+    check_weight(weight, scheme)
+    return round_together([weight], compensation(moments, damping=damping), scheme)[0]
 
 
 def round_columns(
-    weight: torch.Tensor, compensate: Compensation, scheme: Scheme
-) -> QuantizedTensor:
+    columns: Tensor, steps: Tensor, factor: Tensor, *, lowest: int, highest: int
+) -> Tensor:
     """Round one column after the other, and let those still to come make up for its error.
 
-    The error of a column, divided by its diagonal entry of the factor, is taken out of the later
-    columns in proportion to the factor's row: at once within a block of columns, by one matrix
-    product for all that follow (Frantar et al. 2023, algorithm 1).
+    What a column should be follows from the errors of those before it, see `factor_of` (Frantar
+    et al. 2023, algorithm 1, which is Babai's nearest plane: Chen et al. 2025). Columns of
+    earlier groups come in by one matrix product.
+
+    Args:
+        columns: the weight, one row a column: (in, out), counted from where its grid has zero.
+        steps: the step of each weight's grid, same shape.
+        factor: see `Compensation`.
+        lowest, highest: integers of the grid.
+
+    Returns:
+        The integers (in, out), as floats.
+    """
+    errors, integers = torch.empty_like(columns), torch.empty_like(columns)
+    unit = factor / factor.diagonal()
+    for start in range(0, len(columns), COLUMNS_AT_ONCE):
+        end = min(start + COLUMNS_AT_ONCE, len(columns))
+        wanted = columns[start:end] + unit[:start, start:end].T @ errors[:start]
+        for j in range(start, end):
+            value = torch.addmv(wanted[j - start], errors[start:j].T, unit[start:j, j])
+            torch.div(value, steps[j], out=integers[j]).round_().clamp_(lowest, highest)
+            torch.addcmul(columns[j], integers[j], steps[j], value=-1, out=errors[j])
+    return integers
+
+
+def round_together(
+    weights: Sequence[Tensor],
+    compensate: Compensation,
+    scheme: Scheme,
+    *,
+    walk: Callable[..., Tensor] = round_columns,
+) -> list[QuantizedTensor]:
+    """GPTQ of matrices (out, in) that read the same inputs, in one walk over their columns.
 
     The columns that matter most come first, while many are left to make up for them. The grids
-    are those of the weight as given, so that groups stay neighbors and no order need be stored.
+    are those of the weights as given, so that groups stay neighbors and no order need be stored.
     """
-    check_weight(weight, scheme)
-    scale, zero = choose_grid(weight, scheme)
-    columns = weight.float().T[compensate.order].contiguous()  # a column is one row here
-    factor = compensate.factor
-    width = len(columns)
-    groups = (compensate.order // scheme.width_of_group(width)).tolist()
-    rounded: list[torch.Tensor] = []
-    for start in range(0, width, LAZY_COLUMNS):
-        end = min(start + LAZY_COLUMNS, width)
-        errors = torch.empty_like(columns[start:end])
-        for place in range(start, end):
-            own = slice(groups[place], groups[place] + 1)
-            step, origin = scale[:, own], None if zero is None else zero[:, own]
-            wanted = columns[place].unsqueeze(1)
-            rounded.append(to_integers(wanted, step, origin, scheme))
-            missing = wanted - from_integers(rounded[-1], step, origin, scheme)
-            error = missing.squeeze(1) / factor[place, place]
-            columns[place + 1 : end].addr_(factor[place, place + 1 : end], error, alpha=-1)
-            errors[place - start] = error
-        columns[end:].addmm_(factor[start:end, end:].T, errors, alpha=-1)
-    integers = torch.cat(rounded, 1)[:, compensate.order.argsort()].contiguous()
-    return QuantizedTensor(integers, scale, zero, scheme)
+    order, back = compensate.order, compensate.order.argsort()
+    grids = [choose_grid(weight, scheme) for weight in weights]
+    columns, steps = [], []
+    for weight, (scale, zero) in zip(weights, grids, strict=True):
+        step, origin = _step_and_origin(scale, zero, scheme)
+        spread = weight.shape[1] // scale.shape[1]  # inputs of a group
+        columns.append((weight.float() - origin.repeat_interleave(spread, 1)).T[order])
+        steps.append(step.repeat_interleave(spread, 1).expand_as(weight).T[order])
+    found = walk(
+        torch.cat(columns, 1),
+        torch.cat(steps, 1),
+        compensate.factor,
+        lowest=scheme.lowest,
+        highest=scheme.highest,
+    )
+    kind = torch.int8 if scheme.symmetric else torch.uint8
+    rows = [len(weight) for weight in weights]
+    integers = torch.split(found.T[:, back].to(kind), rows)
+    return [
+        QuantizedTensor(own.contiguous(), *grid, scheme)
+        for own, grid in zip(integers, grids, strict=True)
+    ]
+
+
+def _step_and_origin(scale: Tensor, zero: Tensor | None, scheme: Scheme) -> tuple[Tensor, Tensor]:
+    """The step of each group's grid and the weight that its integer 0 stands for, in float32."""
+    step = scale.float().clamp_min(SMALLEST_SCALE)
+    if zero is None:
+        return step, torch.zeros_like(step)
+    return step, zero.float() if scheme.zero_point == "float" else -zero.float() * step

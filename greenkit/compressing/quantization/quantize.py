@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -13,7 +14,7 @@ from greenkit.compressing.matrices import Matrix, matrices, torch_model
 from greenkit.compressing.moments import second_moments
 from greenkit.compressing.quantization.activations import Per, check_per, quantize_inputs
 from greenkit.compressing.quantization.awq import check_foldable, find_folds, search_scales
-from greenkit.compressing.quantization.gptq import Compensation, compensation, round_columns
+from greenkit.compressing.quantization.gptq import compensation, round_columns, round_together
 from greenkit.compressing.quantization.quantizers import (
     Granularity,
     QuantizedTensor,
@@ -21,6 +22,7 @@ from greenkit.compressing.quantization.quantizers import (
     check_weight,
     quantize_tensor,
 )
+from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
 from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.inputs.models import LoadedModel
@@ -82,7 +84,8 @@ def quantize(
         packed = _round(matrices(network), names, scheme)
     else:
         packed = {}
-        change = _compensate if method == "gptq" else _scale
+        compensate = partial(_compensate, walk=Replayed(round_columns))
+        change = compensate if method == "gptq" else _scale
         with walking_blocks(network, ids, method) as steps:
             for step in steps:
                 packed.update(change(step, names, scheme))
@@ -150,23 +153,23 @@ def _round(
 
 
 def _compensate(
-    step: BlockStep, names: Collection[str], scheme: Scheme
+    step: BlockStep, names: Collection[str], scheme: Scheme, *, walk: Callable[..., torch.Tensor]
 ) -> dict[str, QuantizedTensor]:
     """GPTQ in one pass: each matrix is measured behind those already quantized."""
-    packed = {}
-    shown: torch.Tensor | None = None
-    shared: Compensation | None = None
+    packed: dict[str, QuantizedTensor] = {}
 
-    def see(matrix: Matrix, inputs: torch.Tensor) -> None:
-        nonlocal shown, shared
-        if matrix.name not in names:
+    def change(readers: tuple[Matrix, ...], inputs: torch.Tensor) -> None:
+        chosen = [matrix for matrix in readers if matrix.name in names]
+        if not chosen:
             return
-        if shown is not inputs or shared is None:  # query, key and value read the same tensor
-            shown, shared = inputs, compensation(second_moments(inputs))
-        packed[matrix.name] = round_columns(matrix.weight, shared, scheme)
-        _put(matrix, packed[matrix.name])
+        shared = compensation(second_moments(inputs))
+        weights = [matrix.weight for matrix in chosen]
+        found = round_together(weights, shared, scheme, walk=walk)
+        for matrix, quantized in zip(chosen, found, strict=True):
+            packed[matrix.name] = quantized
+            _put(matrix, quantized)
 
-    step.advance(see)
+    step.change(change)
     return packed
 
 

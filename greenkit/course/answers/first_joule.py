@@ -1,4 +1,4 @@
-"""Exercises of lab 01: units, the trapezoid rule, the tick of a counter, hard bounds."""
+"""Exercises of lab 01: units, a counter of millijoules, its tick, hard bounds."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ def watt_hours(answer: Callable[[float], float]) -> None:
         raise NotRight("0 J must give 0 Wh.")
 
 
-@exercise(LAB, "energy_of_samples")
-def energy_of_samples(answer: Callable[[list[float], list[float]], float]) -> None:
-    """Trapezoid rule on irregular samples."""
+@exercise(LAB, "mean_watts")
+def mean_watts(answer: Callable[[float, float, float], float]) -> None:
+    """Mean power between two reads of a counter that counts millijoules."""
     needs_function(answer)
-    if not close(answer([0, 1, 2], [100, 100, 100]), 200):
-        raise NotRight("100 W for 2 s are 200 J. Three samples have two stretches between them.")
-    uneven = answer([0, 1, 3], [0, 100, 60])
-    if close(uneven, 130):
-        raise NotRight("You took every stretch as 1 s long. The second one lasts 2 s.")
-    if close(uneven, 220):
-        raise NotRight("You used the power at the end of each stretch. Use the mean of both ends.")
-    if close(uneven, 200):
+    got = answer(5_000_000, 5_600_000, 2.0)
+    if close(got, 300_000):
+        raise NotRight("The counter counts millijoules: 1,000 mJ are 1 J.")
+    if close(got, 600) or close(got, 600_000):
+        raise NotRight("That is an energy. Power is energy per second: divide by the seconds.")
+    if close(got, 1200):
+        raise NotRight("You multiplied by the seconds. A watt is a joule per second.")
+    if close(got, 2800) or close(got, 2_800_000):
         raise NotRight(
-            "You used the power at the start of each stretch. Use the mean of both ends."
+            "You took the second read alone. It counts from the day the driver was loaded: only "
+            "the difference of two reads belongs to the window."
         )
-    if not close(uneven, 210):
-        raise NotRight(
-            f"0 W, 100 W, 60 W at 0, 1 and 3 s are 50 J + 160 J = 210 J; you got {uneven}."
-        )
-    if not close(answer([5, 7], [30, 50]), 80):
-        raise NotRight("The clock need not start at 0: only differences of times count.")
+    if close(got, -300):
+        raise NotRight("The sign is wrong: the later read is the larger one.")
+    if not close(got, 300):
+        raise NotRight(f"600,000 mJ in 2 s are 600 J in 2 s, 300 W; your function says {got}.")
+    if not close(answer(1_000, 1_000, 5.0), 0):
+        raise NotRight("Two equal reads mean 0 W.")
 
 
 @exercise(LAB, "shortest_window")

@@ -1,4 +1,4 @@
-"""Exercises of lab 03: FLOPs of a product, bytes of the cache, intensity, the batch that pays."""
+"""Exercises of lab 03: attention's FLOPs, bytes of the cache, what binds, the batch that pays."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from greenkit.course.exercises import NotRight, close, exercise, needs_function
 LAB = "where_energy_goes"
 
 
-@exercise(LAB, "product_flops")
-def product_flops(answer: Callable[[int, int, int], float]) -> None:
-    """FLOPs of a (rows × inner) by (inner × columns) product."""
+@exercise(LAB, "attention_flops")
+def attention_flops(answer: Callable[[int, int, int, int], float]) -> None:
+    """FLOPs of the products without weights: queries with keys, scores with values."""
     needs_function(answer)
-    got = answer(3, 4, 5)
-    if close(got, 60):
-        raise NotRight("You counted multiplications only. Each comes with an addition: two FLOPs.")
-    if close(got, 2 * (3 * 4 + 4 * 5)) or close(got, 3 * 4 + 4 * 5):
+    wanted = 4 * 30 * 9 * 64 * 256**2
+    got = answer(30, 9, 64, 256)
+    if close(got, wanted / 2):
         raise NotRight(
-            "That counts the numbers in both matrices. Each of the rows × columns results needs "
-            "a whole row and a whole column."
+            "That is half. Either one of the two products is missing (queries with keys, and "
+            "scores with values), or you counted multiplications without their additions."
         )
-    if close(got, 30):
-        raise NotRight("Every one of the 15 results is a sum over the inner dimension.")
-    if close(got, 105):
+    if close(got, wanted / 4):
+        raise NotRight("Two products, and two FLOPs for each pair that is multiplied: four times.")
+    if close(got, wanted / 256) or close(got, wanted / 512):
         raise NotRight(
-            "You left out one addition for each result. It is exact, but the field counts a "
-            "multiplication and an addition for each pair: 2 × rows × inner × columns."
+            "Every token asks every token: the products grow with the square of the tokens."
         )
-    if not close(got, 120):
-        raise NotRight(f"A 3 × 4 matrix times a 4 × 5 matrix is 120 FLOPs; you have {got}.")
-    if not close(answer(1, 576, 1536), 2 * 576 * 1536):
-        raise NotRight("Right for 3 × 4 × 5, but not for one token through 576 × 1536 weights.")
+    if close(got, wanted / 9):
+        raise NotRight("That is one head in each layer; all of them ask.")
+    if close(got, wanted / 30):
+        raise NotRight("That is one layer.")
+    if close(got, wanted / 64):
+        raise NotRight("Each score is a sum over the width of a head.")
+    if not close(got, wanted):
+        raise NotRight(f"For our model and 256 tokens it is {wanted:,} FLOPs; you have {got}.")
+    if not close(answer(12, 12, 64, 10), 4 * 12 * 12 * 64 * 10**2):
+        raise NotRight("Right for our model and 256 tokens, but not for GPT-2 and 10.")
 
 
 @exercise(LAB, "cache_bytes")
@@ -58,47 +62,81 @@ def cache_bytes(answer: Callable[[int, int, int, int, int], float]) -> None:
         raise NotRight("Right for the course's model, but not for GPT-2 in 16 bits and one token.")
 
 
-@exercise(LAB, "decode_intensity")
-def decode_intensity(answer: Callable[[int, int], float]) -> None:
-    """FLOPs per byte of a decode step for a batch, with the weights as the only traffic."""
+@exercise(LAB, "what_binds")
+def what_binds(answer: Callable[..., tuple[str, float]]) -> None:
+    """The largest of three least times, and its name."""
     needs_function(answer)
-    got = answer(1, 4)
-    if close(got, 2.0) or close(got, 8.0):
-        raise NotRight(
-            "FLOPs per *byte*: divide by the bytes of a number, do not multiply by them."
-            if got == 8.0
-            else "Per weight there are 2 FLOPs, but a weight in fp32 has 4 bytes."
-        )
-    if close(got, 0.25):
-        raise NotRight("A multiplication and an addition are two FLOPs for each weight.")
-    if not close(got, 0.5):
-        raise NotRight(f"One sequence in fp32 has 0.5 FLOP per byte; your function says {got}.")
-    if not close(answer(8, 4), 4.0):
-        raise NotRight(
-            "All sequences of a batch use a weight that was read once: with 8 of them the "
-            f"intensity is 4 FLOP per byte, and not {answer(8, 4)}."
-        )
-    if not close(answer(1, 2), 1.0):
-        raise NotRight("In 16 bits half the bytes carry the same FLOPs: 1 FLOP per byte.")
+    cases = (
+        ((6e9, 2e9, 100, 2e12, 1e12, 1e-5), ("arithmetic", 3e-3), (3e-3, 2e-3, 1e-3)),
+        ((0.27e9, 538e6, 1000, 200e9, 50e9, 2e-6), ("memory", 10.76e-3), (1.35e-3, 10.76e-3, 2e-3)),
+        ((0.3e9, 300e6, 1000, 700e12, 3e12, 6e-6), ("launches", 6e-3), (0.43e-6, 1e-4, 6e-3)),
+    )
+    for given, (name, least_s), each in cases:
+        got = answer(*given)
+        where = f"of what_binds({', '.join(f'{number:g}' for number in given)})"
+        if not isinstance(got, tuple | list) or len(got) != 2 or not isinstance(got[0], str):
+            raise NotRight(
+                f"Give two things, the name and the time: ('memory', 0.01); not {got!r}."
+            )
+        if close(got[1], sum(each), 1e-3):
+            raise NotRight(
+                "You added the three times. They can pass at once, so the least time is that of "
+                "the longest."
+            )
+        if close(got[1], min(each), 1e-3):
+            raise NotRight(
+                "The shortest of the three binds nothing: the pass waits for the longest."
+            )
+        if close(got[1], max(each[:2]), 1e-3) and name == "launches":
+            raise NotRight(f"Look at the launches {where}: many small ones in a row take longest.")
+        if not close(got[1], least_s, 1e-3):
+            raise NotRight(
+                f"The least time {where} is {least_s:g} s; you have {got[1]:g}. Work over rate for "
+                "the first two, launches times the seconds of each for the third."
+            )
+        if got[0] != name:
+            raise NotRight(f"The time {where} is right; it is that of {name!r}, not of {got[0]!r}.")
 
 
-@exercise(LAB, "least_batch")
-def least_batch(answer: Callable[[float, float, int], float]) -> None:
-    """The smallest whole batch for which arithmetic takes as long as reading the weights."""
+@exercise(LAB, "smallest_batch")
+def smallest_batch(answer: Callable[..., int | None]) -> None:
+    """The smallest whole batch whose arithmetic takes as long as its memory, if there is one."""
     needs_function(answer)
-    cases = ((200e9, 36e9, 4), (989.4e12, 3.35e12, 2), (100.0, 50.0, 4), (10.0, 100.0, 4))
-    for flops_per_s, bytes_per_s, width in cases:
-        ridge = flops_per_s / bytes_per_s
-        wanted = max(1, math.ceil(ridge * width / 2 - 1e-9))
-        got = answer(flops_per_s, bytes_per_s, width)
-        where = f"for {flops_per_s:.4g} FLOP/s, {bytes_per_s:.4g} bytes/s and {width} bytes"
+    cases = (
+        (2e9, 2e9, 0, 989.4e12, 3.35e12),
+        (0.27e9, 538e6, 5.9e6, 200e9, 36e9),
+        (100.0, 400.0, 10.0, 10.0, 10.0),
+        (100.0, 5.0, 0.0, 10.0, 100.0),
+        (0.27e9, 538e6, 380e6, 200e9, 36e9),
+        (100.0, 400.0, 100.0, 10.0, 10.0),
+    )
+    for flops, weights, cache, flops_per_s, bytes_per_s in cases:
+        each_s = flops / flops_per_s - cache / bytes_per_s
+        without = weights / bytes_per_s * flops_per_s / flops
+        got = answer(flops, weights, cache, flops_per_s, bytes_per_s)
+        given = f"({flops:.4g}, {weights:.4g}, {cache:.4g}, {flops_per_s:.4g}, {bytes_per_s:.4g})"
+        where = f"for smallest_batch{given}"
+        if each_s <= 0:
+            if got is None:
+                continue
+            raise NotRight(
+                f"No batch is large enough {where}: each sequence brings a cache that takes at "
+                "least as long to read as its arithmetic takes. Return None there."
+            )
+        exact = weights / bytes_per_s / each_s
+        wanted = max(1, math.ceil(exact - 1e-9))
+        if got is None:
+            raise NotRight(f"There is such a batch {where}: {wanted}.")
         if close(got, wanted):
             continue
-        if close(got, ridge, 1e-3) or close(got, math.ceil(ridge)):
+        forgot = close(got, max(1, math.ceil(without - 1e-9))) or close(got, without, 1e-3)
+        if cache and forgot:
             raise NotRight(
-                f"That is the ridge itself {where}. A batch of b has 2·b FLOPs for each weight, "
-                "and a weight has several bytes."
+                f"You left out the cache {where}: each sequence of the batch brings its own bytes."
             )
-        if close(got, ridge * width / 2, 1e-3) or close(got, math.floor(ridge * width / 2)):
+        if close(got, exact, 1e-3) or close(got, math.floor(exact)):
             raise NotRight(f"A batch is a whole number, at least 1: round up {where}.")
+        ridge = flops_per_s / bytes_per_s
+        if close(got, ridge, 1e-3) or close(got, math.ceil(ridge)):
+            raise NotRight(f"That is the ridge itself {where}, in FLOP/byte and not in sequences.")
         raise NotRight(f"The smallest batch {where} is {wanted}; your function says {got}.")

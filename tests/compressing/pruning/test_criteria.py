@@ -10,12 +10,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from greenkit.compressing.moments import second_moments  # noqa: E402
+from greenkit.compressing.moments import factor_of, second_moments  # noqa: E402
 from greenkit.compressing.pruning.criteria import (  # noqa: E402
     keep_highest,
     keep_n_of_m,
     magnitude_scores,
     sparsegpt,
+    sweep,
     wanda_scores,
 )
 
@@ -158,6 +159,21 @@ def test_waiting_columns_change_nothing_but_the_order_of_additions(layer: tuple[
     )
     assert torch.allclose(four, all_at_once, atol=1e-4)
     assert torch.allclose(eight, all_at_once, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pattern", "group"), [(None, 4), ((2, 4), 4)])
+def test_matrices_walked_together_are_pruned_as_each_alone(
+    layer: tuple[Any, Any], pattern: tuple[int, int] | None, group: int
+) -> None:
+    weight, moments = tensor(layer[0]), second_moments(tensor(layer[1]))
+    settings = {"sparsity": 0.5, "pattern": pattern, "group": group}
+    together = sweep(weight, factor_of(moments), rows=(3, 7), **settings)
+    alone = [
+        sparsegpt(own, moments, 0.5, pattern=pattern, columns_at_once=group)
+        for own in weight.split((3, 7))
+    ]
+    assert torch.equal(together == 0, torch.cat(alone) == 0)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
 @pytest.mark.parametrize("sparsity", [0.3, 0.5, 0.7])

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from greenkit.compressing.moments import inverse_factor, output_error, second_moments
-from greenkit.compressing.quantization.gptq import compensation, gptq
+from greenkit.compressing.moments import factor_of, output_error, second_moments
+from greenkit.compressing.quantization.gptq import compensation, gptq, round_together
 from greenkit.compressing.quantization.quantizers import (
+    Granularity,
     QuantizedTensor,
     Scheme,
     choose_grid,
@@ -77,6 +78,20 @@ def test_the_columns_are_those_of_optimal_brain_surgery(scheme: Scheme) -> None:
     assert torch.allclose(ours.double(), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "group"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_matrices_walked_together_are_rounded_as_each_alone(
+    granularity: Granularity, symmetric: bool
+) -> None:
+    scheme = Scheme(4, granularity, 16 if granularity == "group" else None, symmetric)
+    weights, moments = (normal(12, 160), 3 * normal(5, 160)), second_moments(correlated(400, 160))
+    together = round_together(weights, compensation(moments), scheme)
+    for weight, ours in zip(weights, together, strict=True):
+        alone = gptq(weight, moments, scheme)
+        assert torch.equal(ours.integers, alone.integers)
+        assert torch.equal(ours.dequantize(), alone.dequantize())
+
+
 def test_it_lies_between_rounding_and_the_best_of_all_roundings() -> None:
     scheme = Scheme(3)
     total = {"best": 0.0, "gptq": 0.0, "nearest": 0.0}
@@ -122,12 +137,21 @@ def test_an_input_that_never_speaks_is_rounded_to_nearest() -> None:
     assert torch.equal(ours.integers[:, 5], quantize_tensor(weight, scheme).integers[:, 5])
 
 
-def test_the_factor_is_that_of_the_inverse_of_the_damped_moments() -> None:
+def test_the_factor_is_that_of_the_damped_moments() -> None:
     moments = second_moments(correlated(300, 40)).double()
     damped = moments + 0.05 * moments.diagonal().mean() * torch.eye(40, dtype=torch.float64)
-    factor = inverse_factor(moments, damping=0.05).double()
+    factor = factor_of(moments, damping=0.05).double()
     assert torch.equal(factor, factor.triu())
-    assert torch.allclose(factor.T @ factor @ damped, torch.eye(40).double(), atol=1e-4)
+    assert torch.allclose(factor @ factor.T, damped, rtol=1e-5, atol=1e-4)
+
+
+def test_the_inverse_of_the_factor_is_the_published_one() -> None:
+    moments = second_moments(correlated(300, 40))
+    mean = moments.double().diagonal().mean()
+    inverse = torch.linalg.inv(moments.double() + 0.01 * mean * torch.eye(40).double())
+    published = torch.linalg.cholesky(inverse, upper=True)
+    ours = torch.linalg.inv(factor_of(moments, damping=0.01).double())
+    assert torch.allclose(ours, published, rtol=1e-3, atol=1e-5)
 
 
 def test_the_loudest_column_comes_first() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left, bisect_right
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,9 +22,9 @@ def bounds_by_bisection(ticks, joules, start, end):
 
 RIGHT = {
     "watt_hours": [lambda j: j / 3600, lambda joules: joules / 1000 / 3.6],
-    "energy_of_samples": [
-        lambda s, w: float(np.trapezoid(w, s)),
-        lambda s, w: sum((s[i] - s[i - 1]) * (w[i] + w[i - 1]) / 2 for i in range(1, len(s))),
+    "mean_watts": [
+        lambda first, last, s: (last - first) / 1000 / s,
+        lambda first, last, s: float(np.diff([first, last])[0]) * 1e-3 / s,
     ],
     "shortest_window": [
         lambda tick, error: tick / (math.sqrt(6) * error),
@@ -44,12 +43,14 @@ WRONG = {
         (2.0, "without calling"),
         (lambda j: "2 Wh", "must be a number"),
     ],
-    "energy_of_samples": [
-        (lambda s, w: sum(w), "two stretches"),
-        (lambda s, w: sum((a + b) / 2 for a, b in pairwise(w)), "every stretch"),
-        (lambda s, w: sum((s[i] - s[i - 1]) * w[i] for i in range(1, len(s))), "at the end"),
-        (lambda s, w: sum((s[i] - s[i - 1]) * w[i - 1] for i in range(1, len(s))), "at the start"),
-        (lambda s, w: s[-1] * sum(w) / len(w), "210 J"),
+    "mean_watts": [
+        (lambda first, last, s: (last - first) / s, "millijoules"),
+        (lambda first, last, s: (last - first) / 1000, "per second"),
+        (lambda first, last, s: (last - first) / 1000 * s, "multiplied"),
+        (lambda first, last, s: last / 1000 / s, "difference"),
+        (lambda first, last, s: (first - last) / 1000 / s, "sign"),
+        (lambda first, last, s: 300.0, "equal reads"),
+        (lambda first, last, s: (last - first) / 3600 / s, "300 W"),
     ],
     "shortest_window": [
         (lambda tick, error: tick * math.sqrt(6) / error, "below the line"),

@@ -1,0 +1,97 @@
+"""A kept result goes stale when what produced it changes, and by nothing else."""
+
+import textwrap
+
+import pytest
+
+from greenkit.authoring.cells import Cell
+from greenkit.authoring.producers import changed, producers
+
+LAB = {
+    "setup": "import greenkit as gk\nlab = gk.lab('probe')",
+    "size": "from greenkit.foundations import formulas\nhours = 3",
+    "work": "rows = {}\ndef add(name):\n    rows[name] = formulas.energy(100, hours)",
+    "change": "rows['x'] = 1",
+    "other": "unrelated = 7",
+    "keep": "add('y')\nlab.keep('rows', rows)",
+    "claim": "lab.claim('it grows', rows['x'] < 2, kind='here')",
+}
+
+
+def cells(**changes):
+    sources = {**LAB, **changes}
+    return [
+        Cell(number, name, textwrap.dedent(source), (), "")
+        for number, (name, source) in enumerate(sources.items())
+    ]
+
+
+def behind(**changes):
+    return producers(cells(**changes), ["keep"])["keep"]
+
+
+def test_the_cells_behind_a_result_are_those_whose_names_it_uses():
+    named = {name.removeprefix("cell ") for name in behind() if name.startswith("cell ")}
+    assert named == {"size", "work", "change", "keep"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claim": "lab.claim('it grows', rows['x'] < 3, kind='here')"},
+        {"other": "unrelated = 8"},
+        {"keep": "add('y')  # twice\nprint(rows)\nlab.claim('x', True, kind='exact')\n"
+                 "lab.keep( 'rows', rows)"},
+        {"work": "rows = {}\ndef add(name):\n    'A docstring.'\n"
+                 "    rows[name] = formulas.energy(100,  hours)"},
+    ],
+    ids=["threshold", "another cell", "comment, print, claim", "docstring"],
+)  # fmt: skip
+def test_what_computes_nothing_leaves_a_result_fresh(change):
+    then, now = behind(), behind(**change)
+    for name in ("cell keep", "cell work", "cell size", "cell change"):
+        if name == "cell keep" and "keep" in change:
+            continue
+        assert then[name] == now[name]
+    assert set(then) == set(now)
+
+
+@pytest.mark.parametrize("cell", ["size", "work", "change", "keep"])
+def test_a_changed_producer_is_named(cell):
+    source = LAB[cell].replace("3", "4").replace("100", "200").replace("= 1", "= 2")
+    source = source.replace("'y'", "'z'")
+    assert changed(behind(), behind(**{cell: source})) == [f"cell {cell}"]
+
+
+def test_a_greenkit_function_counts_with_all_that_it_calls(monkeypatch):
+    from greenkit.compressing import moments
+    from greenkit.compressing.pruning import criteria
+
+    one = cells(keep="from greenkit.compressing.pruning import criteria\n"
+                     "lab.keep('x', criteria.sparsegpt(1, 2, 0.5))")  # fmt: skip
+    then = producers(one, ["keep"])["keep"]
+    assert "greenkit.compressing.pruning.criteria.sparsegpt" in then
+    assert "greenkit.compressing.moments.inverse_factor" in then
+    assert "greenkit.compressing.pruning.criteria.DAMPING" in then
+
+    def inverse_factor(moments, *, damping):
+        return moments
+
+    inverse_factor.__module__ = moments.__name__
+    inverse_factor.__qualname__ = "inverse_factor"
+    monkeypatch.setattr(criteria, "inverse_factor", inverse_factor)
+    now = producers(one, ["keep"])["keep"]
+    assert "greenkit.compressing.moments.inverse_factor" in changed(then, now)
+    assert then["cell keep"] == now["cell keep"]
+
+
+def test_the_meter_counts_and_what_lies_below_it_does_not():
+    one = cells(keep="from greenkit.metering import compare\nlab.keep('x', compare({}))")
+    parts = producers(one, ["keep"])["keep"]
+    assert "greenkit.metering.compare.compare" in parts
+    assert not any("sampler" in name or "knots" in name for name in parts)
+
+
+def test_the_room_of_the_labs_is_no_producer():
+    one = cells(keep="from greenkit.course.runs import plain\nlab.keep('x', plain(1))")
+    assert not any("course" in name for name in producers(one, ["keep"])["keep"])
