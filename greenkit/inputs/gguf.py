@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import importlib.util
 import io
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
@@ -18,6 +20,7 @@ from greenkit.inputs.fetching import fetch
 
 CONVERSION = 1  # raise it when the conversion below changes what it writes
 ROOM_BYTES = 560_000_000
+TALKATIVE = ("torchao", "torch.utils._pytree")
 
 
 def converted(asset_id: str, *, progress: bool = True) -> Path:
@@ -87,16 +90,29 @@ def _convert(source: Path, target: Path, progress: bool) -> None:
 
 @contextmanager
 def quiet(*, bars: bool = False) -> Iterator[None]:
-    """Keep transformers' warnings, and its bars unless asked for, off stderr for a while."""
-    from transformers.utils import logging
+    """Keep what libraries say while they load, and bars unless asked for, off stderr for a while.
 
-    verbosity, had_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    Besides transformers' warnings those are the words of torchao, which transformers imports: it
+    names kernels that this machine cannot use, and its first compilation warns of its own syntax.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    transformers_logging.set_verbosity_error()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     if not bars:
-        logging.disable_progress_bar()
+        transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            yield
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if had_bars:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
