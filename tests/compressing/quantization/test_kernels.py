@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PretrainedConfig
 
-from greenkit.compressing import low_bit_kinds, matrices, quantize, to_low_bit
+from greenkit.compressing import (
+    low_bit_kinds,
+    low_bit_matrix,
+    matrices,
+    quantize,
+    to_low_bit,
+)
 from greenkit.compressing.quantization.activations import fake_quantize
 from greenkit.compressing.quantization.kernels import KINDS
 from greenkit.compressing.quantization.low_bit_layers import (
@@ -260,3 +266,25 @@ def test_torchao_on_gpt2_is_refused_instead_of_changing_the_head_alone(kind: str
     with pytest.raises(ValueError, match="c_attn is a Conv1D"):
         to_low_bit(model, kind=kind, inplace=True)
     assert model.lm_head.weight is before
+
+
+@pytest.mark.parametrize("kind", ["int8-weight", "int4-weight"])
+def test_one_matrix_is_executed_with_the_kind_s_own_grid(kind: str) -> None:
+    weight, inputs = normal(64, 128), normal(3, 128, seed=1)
+    grid = Scheme(4, "group", 64, symmetric=False) if "int4" in kind else INT8
+    found = low_bit_matrix(weight, kind=kind)(inputs)
+    assert distance(found, exact(quantize_tensor(weight, grid), None, inputs)) < 0.01
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torchao"), reason="needs torchao")
+def test_one_matrix_is_executed_by_torchao_too() -> None:
+    weight, inputs = normal(64, 128).bfloat16(), normal(3, 128, seed=1).bfloat16()
+    found = low_bit_matrix(weight, kind="torchao-int8-weight")(inputs).float()
+    assert 0 < distance(found, inputs.float() @ weight.float().T) < 0.02
+
+
+def test_a_matrix_that_does_not_fit_the_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="divide"):
+        low_bit_matrix(normal(64, 96), kind="int4-weight")
+    with pytest.raises(ValueError, match="no kind 'int2'"):
+        low_bit_matrix(normal(64, 128), kind="int2")
