@@ -1,8 +1,8 @@
 """All that a GPU is needed for, in one go: ``make gpu``.
 
-Tests that need CUDA, the meter's check against the card's own counter, then a full record of every
-lab, each in a process of its own. A lab that fails does not stop the others, and one whose record
-of this device is wholly fresh is skipped, so that the command can be given again.
+Tests that need CUDA, then a full record of every lab, each in a process of its own. A lab that
+fails does not stop the others, and one whose record of this device is wholly fresh is skipped, so
+that the command can be given again.
 """
 
 from __future__ import annotations
@@ -54,9 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.only_labs:
         tests = [sys.executable, "-m", "pytest", "-m", "cuda", "tests", "-p", "no:cacheprovider"]
         steps.append(run("tests that need CUDA", tests, logs / "tests.log", LAB_S))
-        check = [sys.executable, "-m", "greenkit.metering.check", "--seconds", "8"]
-        check += ["--out", str(logs / "meter.json")]
-        steps.append(run("meter against counter", check, logs / "meter.log", LAB_S))
     for notebook in sorted(Path("labs").glob("[0-9]*.ipynb")):
         if options.labs is not None and notebook.stem[:2] not in options.labs:
             continue

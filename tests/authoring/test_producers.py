@@ -63,26 +63,29 @@ def test_a_changed_producer_is_named(cell):
     assert changed(behind(), behind(**{cell: source})) == [f"cell {cell}"]
 
 
+ROOM = "greenkit.compressing.pruning.criteria"
+IMPORT = f"from {ROOM.rpartition('.')[0]} import criteria\n"
+
+
 def test_a_greenkit_function_counts_with_all_that_it_calls(monkeypatch):
-    from greenkit.compressing import moments
     from greenkit.compressing.pruning import criteria
 
-    one = cells(keep="from greenkit.compressing.pruning import criteria\n"
-                     "lab.keep('x', criteria.sparsegpt(1, 2, 0.5))")  # fmt: skip
+    one = cells(keep=IMPORT + "lab.keep('x', criteria.keep_n_of_m(1, 2, 4))")
     then = producers(one, ["keep"])["keep"]
-    assert "greenkit.compressing.pruning.criteria.sparsegpt" in then
-    assert "greenkit.compressing.moments.inverse_factor" in then
-    assert "greenkit.compressing.pruning.criteria.DAMPING" in then
+    assert set(then) == {"cell keep", f"{ROOM}.keep_n_of_m", f"{ROOM}.keep_highest"}
 
-    def inverse_factor(moments, *, damping):
-        return moments
+    def keep_highest(scores, sparsity):
+        return scores
 
-    inverse_factor.__module__ = moments.__name__
-    inverse_factor.__qualname__ = "inverse_factor"
-    monkeypatch.setattr(criteria, "inverse_factor", inverse_factor)
+    keep_highest.__module__, keep_highest.__qualname__ = ROOM, "keep_highest"
+    monkeypatch.setattr(criteria, "keep_highest", keep_highest)
     now = producers(one, ["keep"])["keep"]
-    assert "greenkit.compressing.moments.inverse_factor" in changed(then, now)
-    assert then["cell keep"] == now["cell keep"]
+    assert changed(then, now) == [f"{ROOM}.keep_highest"]
+
+
+def test_a_constant_that_a_function_names_counts():
+    one = cells(keep=IMPORT + "lab.keep('x', criteria.sparsegpt(1, 2, 0.5))")
+    assert f"{ROOM}.DAMPING" in producers(one, ["keep"])["keep"]
 
 
 def test_the_meter_counts_and_what_lies_below_it_does_not():
