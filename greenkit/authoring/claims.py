@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from greenkit.authoring.cells import RECORDED_TAG, Cell, NotebookError
+from greenkit.course.lab import MARGIN
 from greenkit.course.runs import Run
 from greenkit.foundations import Ratio
 
@@ -45,7 +46,7 @@ class RecordedLab:
 
     def claim_ratio(self, text: str, ratio: Ratio, *, above_one: bool, kind: str) -> None:
         """The same for a ratio; one that cannot be told from 1 is no failure."""
-        if ratio.excludes_one(0.1):
+        if ratio.excludes_one(MARGIN):
             self.claim(text, (ratio.value > 1) == above_one, kind=kind)
 
     def show(self, markdown: str) -> None:

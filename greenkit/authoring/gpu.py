@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder of records and logs")
     parser.add_argument("--seconds", type=float, default=3600.0, help="start nothing after that")
     parser.add_argument("--labs", nargs="*", default=None, help="numbers of labs; all by default")
-    parser.add_argument("--only-labs", action="store_true", help="no tests and no check")
+    parser.add_argument("--only-labs", action="store_true", help="no tests")
     options = parser.parse_args(arguments)
     facts = device_facts()
     if facts["kind"] != "gpu":

@@ -50,10 +50,7 @@ def producers(cells: Sequence[Cell], wanted: Iterable[str] | None = None) -> dic
             continue
         behind = _behind(key, order, reads, binds)
         parts = {f"cell {each}": _digest(_shape(trees[each])) for each in behind}
-        for each in behind:
-            for target in called[each]:
-                parts |= _functions(target)
-        found[key] = parts
+        found[key] = parts | _functions([target for each in behind for target in called[each]])
     return found
 
 
@@ -167,10 +164,10 @@ def _resolve(node: ast.AST, names: Mapping[str, Any]) -> Any:
     return None
 
 
-def _functions(target: Any) -> Parts:
-    """A greenkit function or class and all that it names, transitively, with a hash each."""
+def _functions(targets: Sequence[Any]) -> Parts:
+    """Greenkit functions and classes and all that they name, transitively, with a hash each."""
     parts: Parts = {}
-    waiting = [target]
+    waiting = list(targets)
     while waiting:
         own = inspect.unwrap(waiting.pop())
         name = _name(own)

@@ -17,6 +17,7 @@ from greenkit.course.runs import (
     SCHEMA,
     Run,
     full_run,
+    nearest,
     plain,
     quick_runs,
     reference_runs,
@@ -91,11 +92,9 @@ class Lab:
     @property
     def recorded_kind(self) -> str:
         """ "cpu" or "gpu": the kind of device whose results `recorded` gives."""
-        if self.full:
-            return str(self.device["kind"])
+        kind = str(self.device["kind"])
         runs = [run for run in self.references() if run.record["size"] == "full"]
-        kinds = {run.kind for run in runs} or {str(self.device["kind"])}
-        return str(self.device["kind"]) if self.device["kind"] in kinds else min(kinds)
+        return kind if self.full or not runs else nearest(runs, kind).kind
 
     def predict(self, *, example: Mapping[str, float], **guesses: float | None) -> None:
         """Keep your guesses, made before anything runs.

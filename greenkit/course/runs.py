@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,11 @@ def full_run(lab: str, name: str, kind: str) -> Run:
             f"no full run of the lab {lab} with {name!r} is recorded yet: write one with "
             "`greenkit record --full`."
         )
+    return nearest(runs, kind)
+
+
+def nearest(runs: Sequence[Run], kind: str) -> Run:
+    """The first run on this kind of device ("cpu" or "gpu"), else the first of all."""
     return min(runs, key=lambda run: run.kind != kind)
 
 

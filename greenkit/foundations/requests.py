@@ -6,7 +6,8 @@ different sources make a ratio. Used in: the chapter *Joules per token*.
 
 from __future__ import annotations
 
-from greenkit.foundations.rows import Row
+from greenkit.foundations.inferences import TASKS
+from greenkit.foundations.rows import Row, find
 
 REQUESTS = (
     Row("Gemini prompt", 0.24, "Wh", 2025, "elsworth2025gemini", "quoted", "median, all machines"),
@@ -15,8 +16,8 @@ REQUESTS = (
     Row("GPT-4o, 100,000 tokens read", 40, "Wh", 2025, "you2025chatgpt", "quoted", "computed"),
     Row("over 200 B parameters", 0.31, "Wh", 2026, "oviedo2025energy", "quoted", "modeled, median"),
     Row("over 200 B, long reasoning", 3.91, "Wh", 2026, "oviedo2025energy", "quoted", "modeled"),
-    Row("text generation", 0.047, "Wh", 2024, "luccioni2024power", "primary", "mean of models"),
-    Row("text classification", 0.002, "Wh", 2024, "luccioni2024power", "primary", "mean of models"),
+    find(TASKS, "text generation"),
+    find(TASKS, "text classification"),
 )
 
 # BLOOM behind an interface for 18 days on 16 cards (Luccioni et al. 2023): energy, requests, and

@@ -121,8 +121,3 @@ def trace_from_dict(record: Mapping[str, Any], *, recorded_on: str, date: str) -
         for name, spans in record["marks"].items()
     }
     return Trace(curve, marks, recorded_on, date)
-
-
-def simulated_trace(curve: EnergyCurve, marks: Marks) -> Trace:
-    """A trace of a simulated card, labelled as such, for where no recording exists yet."""
-    return Trace(curve, marks, "a simulated card, no recording", "")

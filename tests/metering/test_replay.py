@@ -10,7 +10,7 @@ import virtual_clock as virtual
 
 from greenkit.foundations import Provenance
 from greenkit.metering.curve import EnergyCurve
-from greenkit.metering.replay import Trace, simulated_trace, trace_from_dict, trace_to_dict
+from greenkit.metering.replay import Trace, trace_from_dict, trace_to_dict
 from greenkit.metering.sensor import Kind, SensorError
 from greenkit.metering.simulated import square
 
@@ -92,6 +92,7 @@ def test_lists_of_different_lengths_are_refused():
 
 def test_a_trace_tells_its_origin():
     assert recorded(live()).label == "recorded on a card, 2026-11-24"
-    simulated = simulated_trace(live(provenance=Provenance.SIMULATED), MARKS)
-    assert isinstance(simulated, Trace)
+    simulated = Trace(
+        live(provenance=Provenance.SIMULATED), MARKS, "a simulated card, no recording", ""
+    )
     assert simulated.label == "a simulated card, no recording"
