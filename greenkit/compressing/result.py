@@ -14,6 +14,7 @@ from torch import nn
 from greenkit.compressing.matrices import matrices, torch_model
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
 from greenkit.compressing.storing import read_model, write_model
+from greenkit.inputs.memory import give_back
 from greenkit.inputs.models import LoadedModel
 
 
@@ -166,6 +167,7 @@ def compressed(
         chosen = ", ".join(f"{name}={value}" for name, value in plain.items())
         done = f"{given.provenance}; compressed by {method} ({chosen})"
         loaded = replace(given, model=network, provenance=done)
+    give_back()
     return Compressed(network, method, dict(settings), tuple(reports), before, loaded, packed)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.foundations.small_samples import t95
+from greenkit.inputs.memory import give_back
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.quality import (
     ROWS,
@@ -126,6 +127,7 @@ class QualityTest:
             right.append((self._choices[-1] == targets).float().mean())
         self.dense = perplexity_of(plain(losses), self.windows, next(dense.model.parameters()))
         self.dense_accuracy = _mean(plain(right))
+        give_back()
 
     def of(self, model: Any) -> Quality:
         """Hold a torch module, a `LoadedModel` or the result of a compression against the dense.
@@ -150,6 +152,7 @@ class QualityTest:
             agreements.append((own == choices.to(own.device)).float().mean())
             right.append((own == targets).float().mean())
         found = perplexity_of(plain(losses), self.windows, next(network.parameters()))
+        give_back()
         means = [_mean(plain(values)) for values in (divergences, agreements, right)]
         return Quality(found, found.ratio_to(self.dense), *means)
 

@@ -23,6 +23,7 @@ from greenkit.compressing.distillation.training import train
 from greenkit.compressing.matrices import torch_model
 from greenkit.compressing.pruning.masks import Masks
 from greenkit.compressing.result import Compressed, compressed, size_of
+from greenkit.inputs.memory import give_back
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
@@ -115,6 +116,7 @@ def distill(
             owner=owner,
             label="distill" if asked is not None else "fine-tune",
         )
+    give_back()
     settings = {**owner, **_plain(chosen), "windows": digest([ids])}
     if isinstance(student, Compressed):
         settings["student"] = {"method": student.method, **student.settings}

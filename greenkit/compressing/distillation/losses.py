@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HIDDEN = ("hidden_mse", "hidden_cosine")
 FROM_TEACHER = ("soft", "reverse_kl", *HIDDEN)
 LOSSES = ("cross_entropy", *FROM_TEACHER)
+POSITIONS = 16  # of each window, whose losses are computed at a time on a CPU
 
 
 def cross_entropy(logits: Tensor, ids: Tensor, *, mask: Tensor | None = None) -> Tensor:
@@ -29,8 +30,11 @@ def cross_entropy(logits: Tensor, ids: Tensor, *, mask: Tensor | None = None) ->
 
     Raises ValueError where the mask leaves no target. Derived in: Lab 06.
     """
-    log_p = _wide(logits[:, :-1]).log_softmax(-1)
-    return -_mean(log_p.gather(-1, ids[:, 1:, None]).squeeze(-1), _targets(mask))
+
+    def surprise(logits: Tensor, came: Tensor) -> Tensor:
+        return -_wide(logits).log_softmax(-1).gather(-1, came[..., None]).squeeze(-1)
+
+    return _mean(_in_parts(surprise, logits[:, :-1], ids[:, 1:]), _targets(mask))
 
 
 def soft_targets(
@@ -56,10 +60,14 @@ def soft_targets(
     Derived in: Lab 06.
     """
     _check_temperature(temperature)
-    log_q = (_wide(student_logits[:, :-1]) / temperature).log_softmax(-1)
-    log_p = (_wide(teacher_logits[:, :-1]) / temperature).log_softmax(-1)
-    divergence = (log_p.exp() * (log_p - log_q)).sum(-1)
-    return temperature**2 * _mean(divergence, _targets(mask))
+
+    def divergence(student: Tensor, teacher: Tensor) -> Tensor:
+        log_q = (_wide(student) / temperature).log_softmax(-1)
+        log_p = (_wide(teacher) / temperature).log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    each = _in_parts(divergence, student_logits[:, :-1], teacher_logits[:, :-1])
+    return temperature**2 * _mean(each, _targets(mask))
 
 
 def reverse_kl(
@@ -168,6 +176,22 @@ def mixed_loss(
 def _check_temperature(temperature: float) -> None:
     if not 0 < temperature < float("inf"):
         raise ValueError(f"a temperature is a number above 0, got {temperature}.")
+
+
+def _in_parts(each: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor) -> Tensor:
+    """What `each` says of every position, a few positions at a time on a CPU.
+
+    A vocabulary is wide: all that a loss computes on the way takes several times the memory of the
+    logits. Of a part it is thrown away, and computed again for the gradient.
+    """
+    if one.device.type != "cpu" or one.shape[1] <= POSITIONS:
+        return each(one, other)
+    import torch
+    from torch.utils.checkpoint import checkpoint
+
+    parts = zip(*(torch.split(x, POSITIONS, 1) for x in (one, other)), strict=True)
+    found = [checkpoint(each, *part, use_reentrant=False) for part in parts]
+    return torch.cat(found, dim=1)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from greenkit.inputs.models import choose_dtype, has_bfloat16
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+WARMUP = 0.1  # share of the run in which the learning rate rises
 FLOOR = 0.1  # the learning rate at the end, as a share of its peak
 
 
@@ -21,8 +22,9 @@ class Plan:
         steps: optimizer steps, at most.
         batch: windows a step; `accumulate` divides them into so many parts, which saves memory
             and leaves the gradient as it is.
-        learning_rate: its peak, reached after `warmup` steps (a tenth of all by default). It then
-            falls on a cosine to a tenth of the peak, as the first of the budgets runs out.
+        learning_rate: its peak, reached after `warmup` steps; by default as a tenth of the steps,
+            or of the budget that runs out first, is used up. It then falls on a cosine to a tenth
+            of the peak, as the first of the budgets runs out.
         clip: the largest norm of a step's gradient.
         seed: of the order of the windows, and of dropout.
         precision: of the arithmetic: "float32", "bfloat16" or "float16", whatever the weights are
@@ -68,8 +70,8 @@ class Plan:
 
     @property
     def warmup_steps(self) -> int:
-        """Steps until the learning rate is at its peak."""
-        return self.steps // 10 if self.warmup is None else self.warmup
+        """Steps until the learning rate is at its peak, at the latest."""
+        return int(self.steps * WARMUP) if self.warmup is None else self.warmup
 
     def spent(self, step: int, tokens: int, seconds: float, joules: float) -> dict[str, float]:
         """The share of each budget that is used up; at 1 the run ends."""
@@ -88,7 +90,11 @@ class Plan:
         [0.1, 1.0, 0.55, 0.1]
         """
         if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
+            risen = (step + 1) / self.warmup_steps
+            if self.warmup is None:
+                risen = max(risen, spent / WARMUP)
+            if risen < 1:
+                return self.learning_rate * risen
         start = self.warmup_steps / self.steps
         fallen = min(max((spent - start) / (1 - start), 0.0), 1.0)
         share = FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * fallen)) / 2

@@ -28,8 +28,7 @@ class Masks:
 
     def apply(self) -> None:
         """Set every weight to zero that was zero when the masks were taken."""
-        for matrix, keep in zip(self.matrices, self.keep, strict=True):
-            matrix.weight.mul_(keep)
+        torch._foreach_mul_([matrix.weight for matrix in self.matrices], self.keep)
 
     @property
     def sparsity(self) -> float:
