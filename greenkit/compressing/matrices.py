@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,19 +43,61 @@ def torch_model(model: LoadedModel | nn.Module) -> nn.Module:
     return model.model if isinstance(model, LoadedModel) else model
 
 
-def block_path(model: LoadedModel | nn.Module) -> str:
-    """The name of the list of decoder blocks in the model, such as "model.layers".
+@dataclass(frozen=True)
+class Layout:
+    """Where a model keeps its decoder blocks and their matrices: found once, then handed on.
 
-    Raises ValueError for a model that has neither Llama's names nor those of GPT-2.
+    `path` is the name of the list of blocks, such as "model.layers". `by_block` has the matrices
+    of each block in the order in which a token meets them.
     """
+
+    network: nn.Module = field(repr=False, compare=False)
+    path: str
+    blocks: nn.ModuleList = field(repr=False, compare=False)
+    by_block: tuple[tuple[Matrix, ...], ...] = field(repr=False)
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """All matrices of the blocks in order."""
+        return [matrix for own in self.by_block for matrix in own]
+
+    def working_copy(self, *, inplace: bool) -> Layout:
+        """The model to change: this one, or a copy with its blocks and matrices."""
+        return self if inplace else copy.deepcopy(self)
+
+
+def layout_of(model: LoadedModel | nn.Module | Layout) -> Layout:
+    """Find a model's blocks and matrices, unless that was done.
+
+    Raises ValueError for a model that has neither Llama's names nor those of GPT-2, and where there
+    is no linear layer.
+    """
+    if isinstance(model, Layout):
+        return model
     network = torch_model(model)
+    path, found = _list_of_blocks(network)
+    seen: set[nn.Module] = set()  # a layer that blocks share is one
+    by_block = tuple(
+        tuple(
+            Matrix(f"{path}.{index}.{name}", module)
+            for name, module in block.named_modules(memo=seen)
+            if isinstance(module, nn.Linear | Conv1D)
+        )
+        for index, block in enumerate(found)
+    )
+    if not any(by_block):
+        raise ValueError(f"The blocks of {type(network).__name__} hold no linear layer.")
+    return Layout(network, path, found, by_block)
+
+
+def _list_of_blocks(network: nn.Module) -> tuple[str, nn.ModuleList]:
     for path in BLOCK_PATHS:
         try:
             found = network.get_submodule(path)
         except AttributeError:
             continue
         if isinstance(found, nn.ModuleList) and len(found) > 0:
-            return path
+            return path, found
     raise ValueError(
         f"{type(network).__name__} has no decoder blocks at {' or '.join(BLOCK_PATHS)}: give a "
         "causal language model built like Llama or GPT-2."
@@ -62,10 +105,11 @@ def block_path(model: LoadedModel | nn.Module) -> str:
 
 
 def blocks(model: LoadedModel | nn.Module) -> nn.ModuleList:
-    """The decoder blocks in order: the model's own list, so that changes to it change the model."""
-    found = torch_model(model).get_submodule(block_path(model))
-    assert isinstance(found, nn.ModuleList)
-    return found
+    """The decoder blocks in order: the model's own list, so that changes to it change the model.
+
+    Raises ValueError for a model that has neither Llama's names nor those of GPT-2.
+    """
+    return _list_of_blocks(torch_model(model))[1]
 
 
 def matrices(model: LoadedModel | nn.Module, *, head: bool = False) -> list[Matrix]:
@@ -74,16 +118,9 @@ def matrices(model: LoadedModel | nn.Module, *, head: bool = False) -> list[Matr
     With `head` the output head comes last. Where it is tied, its weight is the embedding's as
     well: read it, and do not change it. Raises ValueError where there is no linear layer.
     """
-    network = torch_model(model)
-    path = block_path(network)
-    found = [
-        Matrix(f"{path}.{name}", module)
-        for name, module in network.get_submodule(path).named_modules()
-        if isinstance(module, nn.Linear | Conv1D)
-    ]
-    if not found:
-        raise ValueError(f"The blocks of {type(network).__name__} hold no linear layer.")
+    found = layout_of(model).matrices
     if head:
+        network = torch_model(model)
         last = network.get_output_embeddings()  # type: ignore[operator]
         names = {id(module): name for name, module in network.named_modules()}
         found.append(Matrix(names[id(last)], last))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import matrices, torch_model
+from greenkit.compressing.matrices import Layout, layout_of, torch_model
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
 from greenkit.compressing.storing import read_model, write_model
 from greenkit.inputs.memory import give_back
@@ -133,7 +133,7 @@ def working_copy(given: LoadedModel | nn.Module, *, inplace: bool) -> nn.Module:
 
 def compressed(
     given: LoadedModel | nn.Module,
-    network: nn.Module,
+    network: nn.Module | Layout,
     *,
     method: str,
     settings: Mapping[str, Any],
@@ -145,15 +145,15 @@ def compressed(
 
     Args:
         given: what the caller was given; the source of tokenizer and provenance.
-        network: the result of `working_copy`, changed.
+        network: the model as it is now, or its layout where its matrices are still the same.
         method, settings: what was done, as JSON values.
         before: `size_of(given)` from before the change.
         bits: bits per weight by matrix name; by default what one element takes in memory.
         packed: by matrix name, the integers of those that were quantized, which set their bits.
     """
     packed = packed or {}
-    reports = []
-    for matrix in matrices(network):
+    layout, reports = layout_of(network), []
+    for matrix in layout.matrices:
         weight = matrix.weight
         rows, columns = weight.shape
         own = tensor_bytes(weight) * 8 / weight.numel() if bits is None else bits[matrix.name]
@@ -166,9 +166,11 @@ def compressed(
         plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float)}
         chosen = ", ".join(f"{name}={value}" for name, value in plain.items())
         done = f"{given.provenance}; compressed by {method} ({chosen})"
-        loaded = replace(given, model=network, provenance=done)
+        loaded = replace(given, model=layout.network, provenance=done)
     give_back()
-    return Compressed(network, method, dict(settings), tuple(reports), before, loaded, packed)
+    return Compressed(
+        layout.network, method, dict(settings), tuple(reports), before, loaded, packed
+    )
 
 
 def load_compressed(folder: Path | str, *, device: str = "auto") -> Compressed:

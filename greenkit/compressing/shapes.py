@@ -17,22 +17,20 @@ def fit_to_weights(network: nn.Module) -> None:
     number of query heads for each key/value head as it was: its modules need no more. A value of
     the configuration that blocks no longer share, or that it would refuse, stays as it was.
     """
-    for module in blocks(network).modules():
+    layers: Any = blocks(network)
+    for module in layers.modules():
         if isinstance(module, nn.Linear):
             module.out_features, module.in_features = module.weight.shape
         elif isinstance(module, Conv1D):
             module.nx, module.nf = module.weight.shape
-    layers: Any = blocks(network)
     for block in layers:
         if hasattr(block, "attn"):  # GPT-2 splits one matrix into queries, keys and values
             block.attn.split_size = block.attn.c_proj.nx
             block.attn.num_heads = block.attn.split_size // block.attn.head_dim
-    _fit_config(network)
+    _fit_config(network.config, layers)
 
 
-def _fit_config(network: nn.Module) -> None:
-    config: Any = network.config
-    layers: Any = blocks(network)
+def _fit_config(config: Any, layers: Any) -> None:
     config.num_hidden_layers = len(layers)
     if hasattr(layers[0], "attn"):  # GPT-2, which derives the width of a head from their number
         neurons = {block.mlp.c_proj.weight.shape[0] for block in layers}

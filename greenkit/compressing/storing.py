@@ -18,7 +18,7 @@ from greenkit.compressing.quantization.packing import from_file, to_file
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
 from greenkit.compressing.shapes import fit_to_weights
 from greenkit.inputs.gguf import quiet
-from greenkit.inputs.models import LoadedModel, choose_device
+from greenkit.inputs.models import LoadedModel, choose_device, keep_spaces
 
 WEIGHTS, ABOUT = "model.safetensors", "compressed.json"
 FORMAT = 1
@@ -117,10 +117,11 @@ def read_model(folder: Path | str, *, device: str = "auto") -> Stored:
     network.eval()
     if about["loaded"] is None:
         return Stored(network, about, packed, None)
-    from transformers import AutoTokenizer
-
     with quiet():
+        from transformers import AutoTokenizer
+
         tokenizer = AutoTokenizer.from_pretrained(str(place), local_files_only=True)
+    keep_spaces(tokenizer)
     dtype = next(network.parameters()).dtype
     loaded = LoadedModel(network, tokenizer, **about["loaded"], device=target, dtype=dtype)
     return Stored(network, about, packed, loaded)

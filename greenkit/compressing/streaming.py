@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import Matrix, block_path, blocks, matrices, torch_model
+from greenkit.compressing.matrices import Layout, Matrix, layout_of
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.progress import progress_bar
 
@@ -35,7 +35,7 @@ class BlockStep:
 
     index: int
     block: nn.Module = field(repr=False)
-    matrices: list[Matrix] = field(repr=False)
+    matrices: Sequence[Matrix] = field(repr=False)
     inputs: torch.Tensor = field(repr=False)
     batch_size: int
     calls: dict[int, Call] = field(repr=False)
@@ -96,7 +96,7 @@ class BlockStep:
 
 
 def stream_blocks(
-    model: LoadedModel | nn.Module, ids: torch.Tensor, *, batch_size: int | None = None
+    model: LoadedModel | nn.Module | Layout, ids: torch.Tensor, *, batch_size: int | None = None
 ) -> Generator[BlockStep, None, None]:
     """Give each decoder block in turn, to be measured and changed.
 
@@ -104,7 +104,7 @@ def stream_blocks(
     The model is in evaluation mode meanwhile, without a KV cache, and gets its mode back.
 
     Args:
-        model: a causal language model built like Llama or GPT-2.
+        model: a causal language model built like Llama or GPT-2, or its layout.
         ids: long tensor (windows, length) without padding, see `calibration_ids`.
         batch_size: windows at once; all of them by default, the fastest. Smaller saves memory.
 
@@ -114,22 +114,20 @@ def stream_blocks(
             for matrix in step.matrices:
                 matrix.weight.mul_(mask[matrix.name])
     """
-    network = torch_model(model)
-    layers = blocks(network)
-    path = block_path(network)
+    layout = layout_of(model)
+    network, layers = layout.network, layout.blocks
     size = len(ids) if batch_size is None else min(batch_size, len(ids))
     if size < 1:
         raise ValueError(f"batch_size and the number of windows must be 1 or more, got {size}.")
-    by_block: list[list[Matrix]] = [[] for _ in layers]
-    for matrix in matrices(network):
-        by_block[int(matrix.name[len(path) + 1 :].split(".")[0])].append(matrix)
     was_training = network.training
     network.eval()
     try:
         inputs, calls = _what_blocks_get(network, layers, ids, size)
         groups: dict[Any, list[list[int]]] = {}
         for index, block in enumerate(layers):
-            step = BlockStep(index, block, by_block[index], inputs, size, calls[index], groups)
+            step = BlockStep(
+                index, block, layout.by_block[index], inputs, size, calls[index], groups
+            )
             yield step
             inputs = step.advance() if step.outputs is None else step.outputs
             del step
@@ -139,11 +137,16 @@ def stream_blocks(
 
 @contextmanager
 def walking_blocks(
-    model: LoadedModel | nn.Module, ids: torch.Tensor, label: str, *, batch_size: int | None = None
+    model: LoadedModel | nn.Module | Layout,
+    ids: torch.Tensor,
+    label: str,
+    *,
+    batch_size: int | None = None,
 ) -> Iterator[Iterator[BlockStep]]:
     """The steps of `stream_blocks` with a progress bar; an error on the way ends them at once."""
-    bar = progress_bar(label, len(blocks(model)), "block")
-    with bar, closing(stream_blocks(model, ids, batch_size=batch_size)) as steps:
+    layout = layout_of(model)
+    bar = progress_bar(label, len(layout.blocks), "block")
+    with bar, closing(stream_blocks(layout, ids, batch_size=batch_size)) as steps:
         yield _counted(steps, bar)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,12 +88,20 @@ class Lesson(nn.Module):
 def asking(
     teacher: nn.Module, of_blocks: Sequence[int] = ()
 ) -> Iterator[Callable[[Tensor], Answer]]:
-    """The teacher as somebody to ask: in evaluation mode, and without a gradient."""
+    """The teacher as somebody to ask: in evaluation mode, and without a gradient.
+
+    A teacher in 16 bits computes in them by itself: autocast would only make it slower.
+    """
     was_training = teacher.training
     teacher.eval()
+    weight = next(teacher.parameters())
+    wide, kind = weight.dtype is torch.float32, weight.device.type
 
     def ask(ids: Tensor) -> Answer:
-        with torch.no_grad():  # inference mode would forbid to use the answer in a gradient
+        with (
+            torch.no_grad(),  # inference mode would forbid to use the answer in a gradient
+            nullcontext() if wide else torch.autocast(kind, enabled=False),
+        ):
             return answer(teacher, ids, of_blocks)
 
     try:

@@ -15,7 +15,7 @@ from greenkit.compressing.calibration import (
     calibration_ids,
     default_calibration,
 )
-from greenkit.compressing.matrices import Matrix, matrices
+from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import factor_of, second_moments
 from greenkit.compressing.pruning.criteria import (
     COLUMNS_AT_ONCE,
@@ -27,7 +27,7 @@ from greenkit.compressing.pruning.criteria import (
     wanda_scores,
 )
 from greenkit.compressing.replaying import Replayed
-from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.streaming import Change, See, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
@@ -70,24 +70,25 @@ def prune(
             "remove_width and remove_blocks take out whole parts."
         )
     part = _part(sparsity, pattern)
-    for matrix in matrices(model):
+    layout = layout_of(model)
+    for matrix in layout.matrices:
         part.check(matrix)
     settings: dict[str, Any] = {"sparsity": part.sparsity, "pattern": pattern}
     before = size_of(model)
     if method == "magnitude":
-        network = working_copy(model, inplace=inplace)
-        for matrix in matrices(network):
+        layout = layout.working_copy(inplace=inplace)
+        for matrix in layout.matrices:
             _prune_by_magnitude(matrix, part)
     else:
         calibration = default_calibration(model) if calibration is None else calibration
         ids = calibration_ids(model, calibration)
         settings["calibration"] = calibration_facts(calibration)
-        network = working_copy(model, inplace=inplace)
+        layout = layout.working_copy(inplace=inplace)
         wanda, repair = _by_wanda(part), _by_sparsegpt(part)
-        with walking_blocks(network, ids, method) as steps:
+        with walking_blocks(layout, ids, method) as steps:
             for step in steps:
                 step.advance(wanda) if method == "wanda" else step.change(repair)
-    return compressed(model, network, method=method, settings=settings, before=before)
+    return compressed(model, layout, method=method, settings=settings, before=before)
 
 
 @dataclass(frozen=True)

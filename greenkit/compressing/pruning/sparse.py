@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import Matrix, matrices
-from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes, working_copy
+from greenkit.compressing.matrices import Matrix, layout_of
+from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes
 
 OLDEST_CAPABILITY = (8, 0)  # Ampere, the first with sparse tensor cores
 DTYPES = (torch.float16, torch.bfloat16)
@@ -36,6 +36,9 @@ def lacks_2_4(device: torch.device | str) -> str | None:
 def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
     """Pack every matrix of the blocks for torch's 2:4 kernels: 9 bits a weight for 16.
 
+    Each half of the weights that stays takes 16 bits, its place in the four 2 bits; what the
+    library pads the matrix with comes on top, 1 % where a matrix is narrow.
+
     GPT-2's transposed layers become `torch.nn.Linear` with the same values. The packed model runs
     and cannot be trained or saved: save `result`, and pack it again after loading.
 
@@ -46,15 +49,15 @@ def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
     Raises:
         ValueError: the device, the dtype or a matrix does not allow it; nothing is changed then.
     """
-    found = matrices(result.model)
-    place = found[0].weight.device
+    layout = layout_of(result.model)
+    place = layout.matrices[0].weight.device
     if (reason := lacks_2_4(place)) is not None:
         raise ValueError(f"{reason}: measure this model with its zeros stored.")
-    for matrix in found:
+    for matrix in layout.matrices:
         _check(matrix)
-    network = working_copy(result.model, inplace=inplace)
-    reports = []
-    for matrix in matrices(network):
+    layout = layout.working_copy(inplace=inplace)
+    network, reports = layout.network, []
+    for matrix in layout.matrices:
         weight = _pack(matrix.weight.contiguous())
         _put(network, matrix, weight)
         rows, columns = matrix.weight.shape

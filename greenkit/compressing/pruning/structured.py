@@ -18,9 +18,9 @@ from greenkit.compressing.calibration import (
     calibration_ids,
     default_calibration,
 )
-from greenkit.compressing.matrices import Matrix, blocks, torch_model
+from greenkit.compressing.matrices import Layout, Matrix, layout_of
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
-from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.shapes import fit_to_weights
 from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.inputs.models import LoadedModel
@@ -37,9 +37,12 @@ def block_influence(
     Averaged over all calibration tokens, from 0 (the block does nothing) to 2 (Men et al. 2024).
     Raises ValueError for a calibration that does not fit the model.
     """
-    ids = calibration_ids(model, calibration)
+    return _influence(layout_of(model), calibration_ids(model, calibration))
+
+
+def _influence(layout: Layout, ids: Tensor) -> list[float]:
     found = []
-    with walking_blocks(model, ids, "influence", batch_size=WINDOWS_AT_ONCE) as steps:
+    with walking_blocks(layout, ids, "influence", batch_size=WINDOWS_AT_ONCE) as steps:
         for step in steps:
             before, after = step.inputs.float(), step.advance().float()
             found.append(1 - torch.cosine_similarity(before, after, dim=-1).mean().item())
@@ -61,7 +64,8 @@ def remove_blocks(
     Raises:
         ValueError: no such blocks, or none would be left; the model is unchanged then.
     """
-    total = len(blocks(model))
+    layout = layout_of(model)
+    total = len(layout.blocks)
     settings: dict[str, Any] = {}
     gone = {which} if isinstance(which, int) else set(which)
     lowest, highest = (1, total - 1) if isinstance(which, int) else (0, total - 1)
@@ -71,18 +75,18 @@ def remove_blocks(
             f"This model has {total} blocks: remove 1 to {total - 1} of them, or name different "
             f"ones from 0 to {total - 1}; got {which}."
         )
-    if getattr(torch_model(model).config, "scale_attn_by_inverse_layer_idx", False):
+    if getattr(layout.network.config, "scale_attn_by_inverse_layer_idx", False):
         raise ValueError("Attention in this model is scaled by the block's number: none can go.")
     if isinstance(which, int):
         calibration = default_calibration(model) if calibration is None else calibration
-        influence = block_influence(model, calibration)
+        influence = _influence(layout, calibration_ids(model, calibration))
         gone = set(sorted(range(total), key=influence.__getitem__)[:which])
         settings = {"calibration": calibration_facts(calibration), "influence": influence}
     kept = [number for number in range(total) if number not in gone]
     settings = {"blocks": len(kept), "removed": sorted(gone), "kept": kept, **settings}
     before = size_of(model)
-    network = working_copy(model, inplace=inplace)
-    layers = blocks(network)
+    own = layout.working_copy(inplace=inplace)
+    network, layers = own.network, own.blocks
     for number in sorted(gone, reverse=True):
         del layers[number]
     for index, block in enumerate(layers):
@@ -120,9 +124,10 @@ def remove_heads(
     Raises:
         ValueError: an argument makes no sense for this model; it is unchanged then.
     """
-    every = head_units(torch_model(model))
+    layout = layout_of(model)
+    every = head_units(layout)
     removed = _count(fraction, sum(map(len, every)), "key/value groups", spare=len(every))
-    scores, facts = _scores(model, every, by, calibration)
+    scores, facts = _scores(model, layout, every, by, calibration)
     ranked = sorted(
         (float(score), block, unit)
         for block, row in enumerate(scores)
@@ -135,7 +140,7 @@ def remove_heads(
             removed -= 1
     chosen = [sorted(units) for units in kept]
     settings = {"fraction": fraction, "by": by, "kept": chosen, **facts}
-    return _keep(model, "remove_heads", chosen, settings, inplace=inplace)
+    return _keep(model, layout, "remove_heads", chosen, settings, inplace=inplace)
 
 
 def remove_width(
@@ -151,15 +156,16 @@ def remove_width(
     Arguments and errors are those of `remove_heads`; the result's settings say how many are
     "kept" in each block.
     """
-    every = neuron_units(torch_model(model))
+    layout = layout_of(model)
+    every = neuron_units(layout)
     removed = [_count(fraction, len(units), "MLP neurons of a block", spare=1) for units in every]
-    scores, facts = _scores(model, every, by, calibration)
+    scores, facts = _scores(model, layout, every, by, calibration)
     chosen = [
         sorted(row.argsort(descending=True)[: len(row) - fewer].tolist())
         for row, fewer in zip(scores, removed, strict=True)
     ]
     settings = {"fraction": fraction, "by": by, "kept": [len(units) for units in chosen], **facts}
-    return _keep(model, "remove_width", chosen, settings, inplace=inplace)
+    return _keep(model, layout, "remove_width", chosen, settings, inplace=inplace)
 
 
 def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
@@ -175,7 +181,11 @@ def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
 
 
 def _scores(
-    model: LoadedModel | nn.Module, every: list[Units], by: str, calibration: Calibration | None
+    model: LoadedModel | nn.Module,
+    layout: Layout,
+    every: list[Units],
+    by: str,
+    calibration: Calibration | None,
 ) -> tuple[list[Tensor], dict[str, Any]]:
     """Each unit's score, one tensor a block, and what to report about the calibration."""
     if by not in get_args(By):
@@ -184,7 +194,7 @@ def _scores(
         return [units.weight_scores() for units in every], {}
     calibration = default_calibration(model) if calibration is None else calibration
     ids = calibration_ids(model, calibration)
-    with walking_blocks(model, ids, "activations", batch_size=WINDOWS_AT_ONCE) as steps:
+    with walking_blocks(layout, ids, "activations", batch_size=WINDOWS_AT_ONCE) as steps:
         scores = [_shares(units, step) for units, step in zip(every, steps, strict=True)]
     return scores, {"calibration": calibration_facts(calibration)}
 
@@ -210,6 +220,7 @@ def _shares(units: Units, step: BlockStep) -> Tensor:
 
 def _keep(
     model: LoadedModel | nn.Module,
+    layout: Layout,
     method: Literal["remove_heads", "remove_width"],
     kept: list[list[int]],
     settings: dict[str, Any],
@@ -217,9 +228,9 @@ def _keep(
     inplace: bool,
 ) -> Compressed:
     before = size_of(model)
-    network = working_copy(model, inplace=inplace)
+    own = layout.working_copy(inplace=inplace)
     find = head_units if method == "remove_heads" else neuron_units
-    for units, chosen in zip(find(network), kept, strict=True):
+    for units, chosen in zip(find(own), kept, strict=True):
         units.keep(torch.tensor(chosen))
-    fit_to_weights(network)
-    return compressed(model, network, method=method, settings=settings, before=before)
+    fit_to_weights(own.network)
+    return compressed(model, own, method=method, settings=settings, before=before)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.compressing.matrices import Matrix, block_path, blocks
+from greenkit.compressing.matrices import Layout, Matrix
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,18 @@ class Units:
         _put(self.reader, self.reader.weight[:, chosen], None)
 
 
-def head_units(network: nn.Module) -> list[Units]:
+def head_units(layout: Layout) -> list[Units]:
     """Per block: each key/value head with all the query heads that read it."""
-    return _per_block(network, _heads)
+    return _per_block(layout, _heads)
 
 
-def neuron_units(network: nn.Module) -> list[Units]:
+def neuron_units(layout: Layout) -> list[Units]:
     """Per block: each neuron of the MLP's hidden layer."""
-    return _per_block(network, _neurons)
+    return _per_block(layout, _neurons)
 
 
-def _per_block(network: nn.Module, find: Callable[[str, nn.Module], Units]) -> list[Units]:
-    path = block_path(network)
-    return [find(f"{path}.{index}", block) for index, block in enumerate(blocks(network))]
+def _per_block(layout: Layout, find: Callable[[str, nn.Module], Units]) -> list[Units]:
+    return [find(f"{layout.path}.{index}", block) for index, block in enumerate(layout.blocks)]
 
 
 def _heads(path: str, block: nn.Module) -> Units:

@@ -8,14 +8,14 @@ just these channels shrinks by about s (Lin et al. 2024, AWQ). Derived in: Lab 0
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import Matrix, blocks
+from greenkit.compressing.matrices import Matrix
 from greenkit.compressing.moments import output_error
 from greenkit.compressing.quantization.quantizers import Scheme, quantize_tensor
 
@@ -92,12 +92,12 @@ def find_folds(block: nn.Module, matrices: Collection[Matrix]) -> list[Fold]:
     return folds
 
 
-def check_foldable(network: nn.Module) -> None:
+def check_foldable(blocks: Iterable[nn.Module]) -> None:
     """Refuse a model whose blocks have other parts, or norms that do not scale with their weight.
 
     Gemma's norm multiplies by 1 + weight: dividing its weight would change the function.
     """
-    for block in blocks(network):
+    for block in blocks:
         norms = [getattr(block, name) for name in NORM_READERS if hasattr(block, name)]
         for norm in norms:
             halved = copy.deepcopy(norm)

@@ -27,6 +27,7 @@ from greenkit.compressing.quantization.quantizers import (
     quantize_tensor,
 )
 from greenkit.compressing.result import Compressed, Size, size_of, working_copy
+from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel
 
 GROUP_SIZE = 64
@@ -190,12 +191,13 @@ def _by_torchao(
     network: nn.Module, kind: str, names: Collection[str], group_size: int | None
 ) -> None:
     """Let torchao replace the weights, and make sure that it replaced every one."""
-    from torchao.quantization import (
-        Int4WeightOnlyConfig,
-        Int8DynamicActivationInt8WeightConfig,
-        Int8WeightOnlyConfig,
-        quantize_,
-    )
+    with quiet():
+        from torchao.quantization import (
+            Int4WeightOnlyConfig,
+            Int8DynamicActivationInt8WeightConfig,
+            Int8WeightOnlyConfig,
+            quantize_,
+        )
 
     place = next(network.parameters()).device
     config: Any

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from greenkit.compressing.calibration import Calibration, calibration_ids
-from greenkit.compressing.matrices import Matrix, matrices, torch_model
+from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import second_moments
 from greenkit.compressing.quantization.activations import Per, check_per, quantize_inputs
 from greenkit.compressing.quantization.awq import check_foldable, find_folds, search_scales
@@ -23,7 +23,7 @@ from greenkit.compressing.quantization.quantizers import (
     quantize_tensor,
 )
 from greenkit.compressing.replaying import Replayed
-from greenkit.compressing.result import Compressed, compressed, size_of, working_copy
+from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
@@ -68,7 +68,8 @@ def quantize(
         raise ValueError(f"There is no method {method!r}: use {', '.join(get_args(Method))}.")
     check_per(activations)
     scheme = Scheme(bits, granularity, group_size, symmetric)
-    chosen = choose_matrices(matrices(model), keep)
+    layout = layout_of(model)
+    chosen = choose_matrices(layout.matrices, keep)
     for matrix in chosen:
         try:
             check_weight(matrix.weight, scheme)
@@ -76,21 +77,21 @@ def quantize(
             raise ValueError(f"{matrix.name}: {error}") from None
     ids = None if method == "rtn" else _enough(calibration_ids(model, calibration), chosen)
     if method == "awq":
-        check_foldable(torch_model(model))
+        check_foldable(layout.blocks)
     before = size_of(model)
-    network = working_copy(model, inplace=inplace)
+    layout = layout.working_copy(inplace=inplace)
     names = {matrix.name for matrix in chosen}
     if ids is None:
-        packed = _round(matrices(network), names, scheme)
+        packed = _round(layout.matrices, names, scheme)
     else:
         packed = {}
         compensate = partial(_compensate, walk=Replayed(round_columns))
         change = compensate if method == "gptq" else _scale
-        with walking_blocks(network, ids, method) as steps:
+        with walking_blocks(layout, ids, method) as steps:
             for step in steps:
                 packed.update(change(step, names, scheme))
     if activations is not None:
-        quantize_inputs([m for m in matrices(network) if m.name in names], activations)
+        quantize_inputs([m for m in layout.matrices if m.name in names], activations)
     settings = {
         "method": method,
         "bits": bits,
@@ -102,7 +103,7 @@ def quantize(
         "calibration_windows": None if ids is None else list(ids.shape),
     }
     return compressed(
-        model, network, method="quantize", settings=settings, before=before, packed=packed
+        model, layout, method="quantize", settings=settings, before=before, packed=packed
     )
 
 

