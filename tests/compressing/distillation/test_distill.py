@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,7 @@ from greenkit.compressing.distillation.plans import Plan, default_precision
 from greenkit.compressing.distillation.students import student
 from greenkit.compressing.matrices import matrices
 from greenkit.compressing.pruning.masks import masks_of
-from greenkit.inputs import Article, LoadedModel, Text, load_model, load_text, perplexity
+from greenkit.inputs import Article, LoadedModel, Text
 from greenkit.metering import EnergyMeter, NotMeasuredError
 from greenkit.metering.simulated import SimulatedSensor, constant
 
@@ -555,20 +554,3 @@ def test_the_test_split_is_refused() -> None:
     secret = Text("test", (Article("A", "a" * 200),), "", "")
     with pytest.raises(ValueError, match="test split"):
         distill(teacher, student(teacher, blocks=2, choose="first"), text=secret, length=12)
-
-
-# -- the real model ---------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_few_steps_heal_a_student_of_the_default_model() -> None:
-    teacher = load_model("smollm2-135m", device="cpu")
-    pupil = student(teacher, blocks=24, choose="first")
-    found = distill(teacher, pupil, steps=3, batch=2, length=64, learning_rate=3e-4)
-    test = load_text("test")
-    before, after = (
-        perplexity(model, teacher.tokenizer, test, window_tokens=128, windows=4)
-        for model in (pupil.model, found.model)
-    )
-    assert after.ratio_to(before).high < 1
-    assert math.isfinite(after.value)

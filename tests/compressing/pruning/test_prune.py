@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from greenkit.compressing import calibration_windows, matrices, prune
-from greenkit.inputs import load_model, load_text, perplexity
+from greenkit.inputs import load_model, load_text
 
 torch = pytest.importorskip("torch")
 
@@ -249,13 +249,10 @@ def test_a_failure_on_the_way_leaves_no_hook_and_the_given_model_as_it_was(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt2-untrained", "smollm2-135m"])
-def test_the_courses_models_are_the_masked_dense_ones(
-    name: str, logits: Callable[..., Any]
-) -> None:
-    loaded = load_model(name, device="cpu", dtype="float32")
+def test_the_courses_model_is_the_masked_dense_one(logits: Callable[..., Any]) -> None:
+    loaded = load_model(device="cpu", dtype="float32")
     calibration = calibration_windows(
-        loaded.tokenizer, load_text("calibration"), windows=2, length=128
+        loaded.tokenizer, load_text("calibration"), windows=2, length=64
     )
     result = prune(loaded, "wanda", 0.5, calibration=calibration)
     assert result.sparsity == 0.5
@@ -267,22 +264,3 @@ def test_the_courses_models_are_the_masked_dense_ones(
     ids = calibration.ids[:1, :64]
     assert torch.equal(logits(result.model, ids), logits(loaded.model, ids))
     assert result.model.lm_head.weight is result.model.get_input_embeddings().weight
-
-
-@pytest.mark.slow
-def test_on_the_default_model_wanda_is_far_better_than_magnitude() -> None:
-    loaded = load_model(device="cpu", dtype="float32")
-    text = load_text("calibration")
-    calibration = calibration_windows(loaded.tokenizer, text, windows=4, length=256)
-    test = load_text("test")
-    wanda, magnitude = (
-        perplexity(
-            prune(loaded, method, 0.5, calibration=calibration).model,
-            loaded.tokenizer,
-            test,
-            window_tokens=256,
-            windows=4,
-        )
-        for method in ("wanda", "magnitude")
-    )
-    assert magnitude.ratio_to(wanda).low > 2
