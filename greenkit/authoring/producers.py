@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from greenkit.authoring.cells import Cell
+from greenkit.inputs.gguf import quiet
 
 CARRIERS = {"lab", "gk", "greenkit"}
 TELLING = {"claim", "decide", "doctor", "exercise", "predict", "show"}
@@ -139,7 +140,8 @@ def _imported(tree: ast.AST) -> dict[str, Any]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("greenkit"):
             wanted = [alias.name for alias in node.names]
-            module = __import__(node.module or "", fromlist=wanted)  # submodules included
+            with quiet():  # transformers imports libraries that talk
+                module = __import__(node.module or "", fromlist=wanted)  # submodules included
             names |= {a.asname or a.name: getattr(module, a.name) for a in node.names}
     return names
 

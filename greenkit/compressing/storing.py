@@ -18,7 +18,7 @@ from greenkit.compressing.quantization.packing import from_file, to_file
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
 from greenkit.compressing.shapes import fit_to_weights
 from greenkit.inputs.gguf import quiet
-from greenkit.inputs.models import LoadedModel, choose_device, keep_spaces
+from greenkit.inputs.models import LoadedModel, choose_device
 
 WEIGHTS, ABOUT = "model.safetensors", "compressed.json"
 FORMAT = 1
@@ -121,7 +121,6 @@ def read_model(folder: Path | str, *, device: str = "auto") -> Stored:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(str(place), local_files_only=True)
-    keep_spaces(tokenizer)
     dtype = next(network.parameters()).dtype
     loaded = LoadedModel(network, tokenizer, **about["loaded"], device=target, dtype=dtype)
     return Stored(network, about, packed, loaded)

@@ -77,7 +77,6 @@ def load_model(
     else:
         model, tokenizer, provenance = _hub(name, number)
     model = model.to(place).eval()
-    keep_spaces(tokenizer)
     settings = model.generation_config
     if settings.pad_token_id is None:  # generate() would choose the same, with a warning each time
         ends = settings.eos_token_id
@@ -152,11 +151,10 @@ def _default(dtype: torch.dtype) -> tuple[Any, Any, str]:
 
 def _untrained_gpt2(dtype: torch.dtype) -> tuple[Any, Any, str]:
     import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
     vocabulary, merges = fetch("gpt2-encoder"), fetch("gpt2-vocab")
     with quiet(), torch.random.fork_rng(devices=[]):
-        from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
-
         torch.manual_seed(UNTRAINED_SEED)
         model = GPT2LMHeadModel(GPT2Config()).to(dtype)
         tokenizer = GPT2TokenizerFast(str(vocabulary), str(merges))
@@ -238,24 +236,14 @@ def _ask_hub(name: str, known: str) -> None:
 
 
 def _read(name: str, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     options = {"local_files_only": local_files_only}
     with quiet(bars=not local_files_only):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         # Not model.to(dtype), which would also round the rotary frequencies.
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
     return model, tokenizer
-
-
-def keep_spaces(tokenizer: Any) -> None:
-    """Let a BPE tokenizer decode what it encoded: a clean-up would strip spaces before punctuation.
-
-    transformers 5 leaves them and says so with every first decoding; version 4 strips them.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None and type(backend.model).__name__ == "BPE":
-        tokenizer.clean_up_tokenization_spaces = False
 
 
 def _first(error: Exception) -> str:

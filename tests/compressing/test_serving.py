@@ -82,7 +82,7 @@ def test_a_budget_of_seconds_holds_for_all_models_and_phases(model: Any, ids: An
     rounds = {len(windows) for windows in found.comparison.windows.values()}
     assert len(rounds) == 1
     assert rounds.pop() >= 2
-    assert 1 < taken < 5
+    assert 1 < taken < 9  # not three seconds for each of the four models
 
 
 def test_a_batch_repeats_the_page_and_shares_the_cost(
