@@ -54,7 +54,7 @@ records: $(ENV)
 record: $(ENV)
 	for lab in labs/[0-9]*.ipynb; do $(BIN)/greenkit record $$lab --full || exit 1; done
 
-# All that a GPU is needed for: its tests, then a full record of every lab.
+# All that a GPU is needed for: its tests, the meter's check, then a full record of every lab.
 gpu: $(ENV)
 	$(BIN)/python -m greenkit.authoring.gpu
 

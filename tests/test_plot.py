@@ -84,7 +84,7 @@ def test_every_plot_asks_for_alt_text(draw: Any) -> None:
 
 def test_the_display_carries_the_alt_text_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[dict[str, str]] = []
-    monkeypatch.setattr(plot, "_in_notebook", lambda: True)
+    monkeypatch.setattr(plot.figures, "_in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     plot.trace(curve(), alt='Power <is> "high" & low')
     assert len(shown) == 1
@@ -292,7 +292,7 @@ def test_axes_have_units(draw: Any) -> None:
 
 
 def test_a_plot_on_given_axes_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "show", lambda *_, **__: pytest.fail("shown"))
+    monkeypatch.setattr(plot.figures, "show", lambda *_, **__: pytest.fail("shown"))
     figure = Figure()
     assert plot.trace(curve(), ax=figure.add_subplot()) is figure
 

@@ -1,8 +1,8 @@
 """All that a GPU is needed for, in one go: ``make gpu``.
 
-Tests that need CUDA, then a full record of every lab, each in a process of its own. A lab that
-fails does not stop the others, and one whose record of this device is wholly fresh is skipped, so
-that the command can be given again.
+Tests that need CUDA, the meter against the card's own counter, then a full record of every lab,
+each in a process of its own. A lab that fails does not stop the others, and one whose record of
+this device is wholly fresh is skipped, so that the command can be given again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from greenkit.course.device import device_facts
 from greenkit.course.runs import read_record, reference_folder
 
 LAB_S = 240.0  # a lab that takes longer on a GPU has lost its way
+CHECK_S = 60.0
 TAIL = 3000
 
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=None, help="folder of records and logs")
     parser.add_argument("--seconds", type=float, default=3600.0, help="start nothing after that")
     parser.add_argument("--labs", nargs="*", default=None, help="numbers of labs; all by default")
-    parser.add_argument("--only-labs", action="store_true", help="no tests")
+    parser.add_argument("--only-labs", action="store_true", help="no tests and no check")
     options = parser.parse_args(arguments)
     facts = device_facts()
     if facts["kind"] != "gpu":
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.only_labs:
         tests = [sys.executable, "-m", "pytest", "-m", "cuda", "tests", "-p", "no:cacheprovider"]
         steps.append(run("tests that need CUDA", tests, logs / "tests.log", LAB_S))
+        meter = [sys.executable, "-m", "greenkit.metering.check"]
+        steps.append(run("the meter against the counter", meter, logs / "meter.log", CHECK_S))
     for notebook in sorted(Path("labs").glob("[0-9]*.ipynb")):
         if options.labs is not None and notebook.stem[:2] not in options.labs:
             continue

@@ -23,11 +23,12 @@ UNSEEN_AVERAGE = 0.15  # of a 1 s average: its 1 s windows err by 21 % (RTX 3090
 
 @dataclass(frozen=True)
 class Edge:
-    """Energy of the curve up to one instant: best value, half-width, and hard bounds, in joules."""
+    """Energy of the curve up to one instant: best value, its errors, and hard bounds, in joules."""
 
     joules: float
     half_width: float
     jitter: float
+    doubt: float
     low: float
     high: float
 
@@ -51,6 +52,8 @@ class EnergyCurve(Knots):
         """The latest power, or None before there is one and while the sensor fails."""
         if len(self.times) < 2 or self.trouble is not None:
             return None
+        if self.sampled_w is not None:
+            return self.sampled_w
         return self.watts[-1] if self.watts else self._power(len(self.times) - 2)
 
     def power(self) -> tuple[list[float], list[float]]:
@@ -63,7 +66,7 @@ class EnergyCurve(Knots):
         first = max(0, bisect_left(self.times, start_s) - margin)
         last = bisect_right(self.times, end_s) + margin
         part = EnergyCurve(self.info, self.identity)
-        for name in ("times", "joules", "lateness", "noise", "watts"):
+        for name in ("times", "joules", "lateness", "noise", "doubt", "watts"):
             setattr(part, name, getattr(self, name)[first:last])
         part.gaps = [gap for gap in self.gaps if gap[0] < end_s and start_s < gap[1]]
         part.machine = self.machine
@@ -97,13 +100,15 @@ class EnergyCurve(Knots):
         best = self._energy_until(time_s, i)
         low = self.joules[i] + floor * (time_s - start)
         high = self.joules[i + 1] - floor * (end - time_s)
+        doubt = math.sqrt(max(self.doubt[i], self.doubt[i + 1]))
         late = max((self.lateness[i] + self.lateness[i + 1]) / 2, self._unseen_s) / math.sqrt(3)
         return Edge(
             best,
             max(best - low, high - best, 0.0),
             max(near) * math.hypot(late, UNSEEN_AVERAGE * self.info.average_s),
-            self._known_by(time_s),
-            self._reached_after(time_s, max(near)),
+            doubt,
+            self._known_by(time_s) - 2 * doubt,
+            self._reached_after(time_s, max(near)) + 2 * doubt,
         )
 
     @property
@@ -206,7 +211,9 @@ class EnergyCurve(Knots):
             errors[ErrorSource("gain", f"{info.name}@{info.device}")] = gain
         for sign, time_s, edge in ((-1, window[0], first), (1, window[1], last)):
             cause = ErrorSource("edge", self.identity, (time_s,))
-            size = math.hypot(edge.half_width / math.sqrt(2), edge.jitter, info.quantum_j)
+            size = math.hypot(
+                edge.half_width / math.sqrt(2), edge.jitter, edge.doubt, info.quantum_j
+            )
             errors[cause] = errors.get(cause, 0.0) + sign * size
         variance = self.noise[stretches[1]] - self.noise[stretches[0]]
         if variance > 0:

@@ -30,8 +30,10 @@ class Knots:
         self.joules: list[float] = []  # J since the first read
         self.lateness: list[float] = []  # s, half-width of each knot's instant
         self.noise: list[float] = []  # J², cumulative variance of the stretches between knots
+        self.doubt: list[float] = []  # J², variance of a knot between two that were counted
         self.watts: list[float] = []  # W, the samples of a power sensor
         self.gaps: list[tuple[float, float, str]] = []  # stretches without valid data
+        self.sampled_w: float | None = None  # W, the latest look beside a counter
         self.clock_fault = ""
         self._last: tuple[float, float] | None = None  # time and value of the last good read
         self._failing: tuple[float, str] | None = None  # since when, and why
@@ -60,7 +62,7 @@ class Knots:
             return
         self._latest_s = time_s
         if self.info.kind is not Kind.TICKS:
-            self._end_gap(time_s)
+            self.end_gap(time_s)
         if self._last is None:
             self._begin(time_s, value, late_s)
         elif power:
@@ -68,7 +70,7 @@ class Knots:
         elif value < self._last[1]:
             self.fail(time_s, f"the counter of {self.info.name} went backwards")
             if self.info.kind is not Kind.TICKS:
-                self._end_gap(time_s)
+                self.end_gap(time_s)
             self._begin(time_s, value, late_s)
         else:
             self._add_joules(time_s, value, late_s, *self._last)
@@ -80,7 +82,8 @@ class Knots:
             self._failing = (self._last[0] if self._last else time_s, reason)
         self._last = None
 
-    def _end_gap(self, time_s: float) -> None:
+    def end_gap(self, time_s: float) -> None:
+        """Valid data again: what lies between the failure and this instant is a gap."""
         if self._failing is not None:
             since, reason = self._failing
             self.gaps.append((since, time_s, reason))
@@ -93,15 +96,28 @@ class Knots:
         if self.info.kind is Kind.TICKS:
             self._waiting = None
         else:
-            self._knot(time_s, so_far, late_s, watts=value)
+            self.knot(time_s, so_far, late_s, watts=value)
 
-    def _knot(
-        self, time_s: float, joules: float, late_s: float, variance: float = 0.0, watts: float = 0.0
+    def knot(
+        self,
+        time_s: float,
+        joules: float,
+        late_s: float,
+        variance: float = 0.0,
+        watts: float = 0.0,
+        *,
+        doubt: float = 0.0,
     ) -> None:
+        """Append a knot: an instant within `late_s` of `time_s`, and the energy until then.
+
+        `variance` (J²) is that of the stretch since the last knot, `doubt` (J²) that of this knot
+        alone, where it lies between two that the counter told.
+        """
         so_far = self.noise[-1] if self.noise else 0.0
         self.noise.append(so_far + variance if variance else so_far)
         self.joules.append(joules)
         self.lateness.append(late_s)
+        self.doubt.append(doubt)
         if self.info.kind is Kind.POWER:
             self.watts.append(watts)
         self.times.append(time_s)
@@ -129,7 +145,7 @@ class Knots:
             spread = max(spread, (max(lately) - min(lately)) * width)
         joules = self.joules[-1] + (watts + previous) / 2 * width
         # The variance of a U-shaped distribution: steps and bursts err towards the extremes.
-        self._knot(time_s, joules, 0.0, spread**2 / 8, watts)
+        self.knot(time_s, joules, 0.0, spread**2 / 8, watts)
 
     def _add_joules(
         self, time_s: float, value: float, late_s: float, before: float, previous: float
@@ -138,7 +154,7 @@ class Knots:
         if moved and self.info.stall_s is not None and time_s - self._moved_s > self.info.stall_s:
             self.gaps.append((self._moved_s, time_s, f"{self.info.name} stood still"))
         if self.info.kind is Kind.COUNTER:
-            self._knot(time_s, joules, late_s)
+            self.knot(time_s, joules, late_s)
             if moved:
                 self.beat(time_s - self._moved_s)
         elif moved:
@@ -154,24 +170,24 @@ class Knots:
         if self.times:
             if self._failing is None:
                 self.beat(middle - self.times[-1])
-            self._end_gap(middle + late)
-            self._knot(middle, joules, late)
+            self.end_gap(middle + late)
+            self.knot(middle, joules, late)
         elif self._waiting is None:
             self._waiting = (middle, joules, late)
         else:  # with two ticks the one before the first read is known, too: it was the 0 J
             first_s, _, first_late = self._waiting
             self.beat(middle - first_s)
-            self._end_gap(first_s + first_late)
+            self.end_gap(first_s + first_late)
             zero_s = min(2 * first_s - middle, self._begun_s)
             for knot in ((zero_s, 0.0, first_late), self._waiting, (middle, joules, late)):
-                self._knot(*knot)
+                self.knot(*knot)
 
     def _rest(self, time_s: float) -> None:
         """A counter that rests for more than 1.5 ticks has seen a tick without energy."""
         if self.times and self._failing is None:
             ticks = math.floor((time_s - self.times[-1]) / self.tick_s - 0.5)
             if ticks >= 1:
-                self._knot(self.times[-1] + ticks * self.tick_s, self.joules[-1], self.lateness[-1])
+                self.knot(self.times[-1] + ticks * self.tick_s, self.joules[-1], self.lateness[-1])
 
     # -- what is known -----------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ from greenkit.foundations import Grid, Reading
 from greenkit.metering import device
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.discovery import Discovery
+from greenkit.metering.overhead import OVERHEAD
+from greenkit.metering.report import report
 from greenkit.metering.sampler import sampler
-from greenkit.metering.sensor import Sensor, SensorError
+from greenkit.metering.sensor import CounterWithPower, Sensor, SensorError
 from greenkit.metering.window import NotMeasuredError, Window, headline
 
 __all__ = ["EnergyMeter", "NotMeasuredError", "Window"]
@@ -29,8 +31,9 @@ class EnergyMeter(ContextDecorator):
 
     `sensors` is "auto" (all that this machine offers), "codecarbon" (a second opinion, to stand
     beside the first) or a list of sensors; `gpus` names GPUs by index or UUID; `sync` waits for
-    the GPU at both ends of each window. As a decorator it opens for each call, and `total` is the
-    last one; `watch` makes each call a window instead.
+    the GPU at both ends of each window; `overhead` is the share of one core that reading energy
+    counters may cost, where a read is dear (the first seconds aside). As a decorator it opens for
+    each call, and `total` is the last one; `watch` makes each call a window instead.
 
     Raises SensorError where a named GPU does not exist. Derived in: Lab 01.
     """
@@ -41,7 +44,10 @@ class EnergyMeter(ContextDecorator):
         *,
         gpus: Sequence[int | str] | None = None,
         sync: bool = True,
+        overhead: float = OVERHEAD,
     ) -> None:
+        if not 0 < overhead <= 1:
+            raise ValueError(f"overhead is a share of one core, above 0 and at most 1: {overhead}")
         if isinstance(sensors, str):
             found = _discover(sensors, gpus)
         elif gpus is not None:
@@ -49,7 +55,7 @@ class EnergyMeter(ContextDecorator):
         else:
             found = Discovery(tuple(sensors), ())
         self.sensors, self.reasons = found.sensors, found.reasons
-        self.sync = sync
+        self.sync, self.overhead = sync, overhead
         self.windows: list[Window] = []
         self.curves: list[EnergyCurve] = []
         self.idle_w: Reading | None = None
@@ -69,8 +75,9 @@ class EnergyMeter(ContextDecorator):
         self.synchronize()
         with ExitStack() as undo:
             curves: list[EnergyCurve] = []
+            counters = sum(isinstance(sensor, CounterWithPower) for sensor in self.sensors)
             for sensor in self.sensors:
-                curves.append(sampler().attach(sensor))
+                curves.append(sampler().attach(sensor, self.overhead / max(1, counters)))
                 undo.callback(sampler().detach, sensor)
             undo.pop_all()
         self._release = weakref.finalize(self, sampler().detach_later, self.sensors)
@@ -88,7 +95,7 @@ class EnergyMeter(ContextDecorator):
         finally:
             self._total.end_s = time.perf_counter()
             try:
-                self._settle(self._total.end_s, self.curves)
+                self._settle(self._total.end_s, self.curves, hurry=True)
             finally:
                 for sensor in self.sensors:
                     sampler().detach(sensor)
@@ -193,11 +200,11 @@ class EnergyMeter(ContextDecorator):
         """The instant up to which all curves are known for good, in seconds."""
         return min((c.settled_s for c in self.curves if not c.trouble), default=math.inf)
 
-    def _settle(self, time_s: float, curves: Sequence[EnergyCurve]) -> None:
+    def _settle(self, time_s: float, curves: Sequence[EnergyCurve], *, hurry: bool = False) -> None:
         for sensor in self.sensors:
             for curve in curves:
                 if curve.info == sensor.info:
-                    sampler().settle(sensor, curve, time_s)
+                    sampler().settle(sensor, curve, time_s, hurry=hurry)
 
     def watts_now(self) -> dict[str, float]:
         """The latest power in watts of every sensor that has one."""
@@ -213,8 +220,6 @@ class EnergyMeter(ContextDecorator):
 
         With a `grid` (and a PUE, facility energy over IT energy) it states the carbon, too.
         """
-        from greenkit.metering.report import report
-
         return report(self, grid=grid, pue=pue)
 
 

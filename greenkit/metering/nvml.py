@@ -44,10 +44,12 @@ class NvmlSensor:
     `skipped` counts reads of 0 W, which a card that runs never draws.
     """
 
-    def __init__(self, card: Card, info: SensorInfo, method: _Method) -> None:
+    def __init__(
+        self, card: Card, info: SensorInfo, method: _Method, instant: Ask | None = None
+    ) -> None:
         self.info = info
         self.skipped = 0
-        self._card, self._method = card, method
+        self._card, self._method, self._instant = card, method, instant
         self._library: Library | None = Library()
 
     def read(self) -> float:
@@ -68,12 +70,12 @@ class NvmlSensor:
             self.skipped += 1
         raise SensorError(f"{self.info.name} ({self._card.name}) cannot be read: {problem}")
 
-    def instant_power_w(self) -> float | None:
-        """Watts now, beside the counter, for a live display; None where the card has none."""
+    def watts(self) -> float | None:
+        """Instantaneous watts, beside the counter; None where the card does not tell them."""
+        if self._instant is None:
+            return None
         nvml, handle = self._open()
-        scope = SCOPE_MODULE if self.info.domain is Domain.MODULE else SCOPE_GPU
-        instant = answer(nvml, handle, partial(_instant_w, scope=scope))
-        return instant or answer(nvml, handle, _usage_w) or None
+        return answer(nvml, handle, self._instant) or None
 
     def close(self) -> None:
         """Give the library back; may be called twice."""
@@ -122,11 +124,12 @@ def _sensor(library: Library, card: Card, reasons: list[str]) -> NvmlSensor | No
     ):
         scope = SCOPE_MODULE
     provenance = Provenance.SIMULATED if library.simulated() else Provenance.MEASURED
-    for method in (
+    methods = (
         _Method("counter", Kind.TICKS, _counter_j, poll_s=0.02),
         _Method("sampled, instantaneous", Kind.POWER, partial(_instant_w, scope=scope), 0.02),
         _usage_method(nvml, handle),
-    ):
+    )
+    for method in methods:
         value = answer(nvml, handle, method.ask)
         if value is None or (value == 0 and method.kind is Kind.POWER):
             continue
@@ -144,11 +147,19 @@ def _sensor(library: Library, card: Card, reasons: list[str]) -> NvmlSensor | No
             quantum_j=0.001 if method.kind is Kind.TICKS else 0.0,
             note="module of CPU and GPU" if scope == SCOPE_MODULE else "whole board",
         )
-        return NvmlSensor(card, info, method)
+        return NvmlSensor(card, info, method, _instantaneous(nvml, handle, methods[1:]))
     reasons.append(
         f"nvml:{card.index} ({card.name}) has neither an energy counter nor a power reading above "
         "0 W; virtual and embedded GPUs often have none"
     )
+    return None
+
+
+def _instantaneous(nvml: Any, handle: Any, methods: Sequence[_Method]) -> Ask | None:
+    """The first of these methods that gives power without averaging it over a second."""
+    for method in methods:
+        if not method.average_s and answer(nvml, handle, method.ask):
+            return method.ask
     return None
 
 

@@ -76,6 +76,7 @@ def trace_to_dict(
         "lateness_s": [round(late, 6) for late in part.lateness],
         "joules": [round(j, 6) for j in part.joules],
         "noise_j2": [round(n, 9) for n in part.noise],
+        "doubt_j2": [round(d, 9) for d in part.doubt] if any(part.doubt) else [],
         "watts": [round(w, 6) for w in part.watts],
         "gaps": [[round(a - origin_s, 6), round(b - origin_s, 6), why] for a, b, why in part.gaps],
         "marks": {
@@ -109,8 +110,16 @@ def trace_from_dict(record: Mapping[str, Any], *, recorded_on: str, date: str) -
     curve = EnergyCurve(info, f"{info.name}@{recorded_on}, {date}")
     curve.times, curve.joules = list(record["times_s"]), list(record["joules"])
     curve.lateness, curve.noise = list(record["lateness_s"]), list(record["noise_j2"])
+    curve.doubt = list(record.get("doubt_j2", ())) or [0.0] * len(curve.times)
     curve.watts = list(record.get("watts", ()))
-    lists = (curve.times, curve.joules, curve.lateness, curve.noise, curve.watts or curve.times)
+    lists = (
+        curve.times,
+        curve.joules,
+        curve.lateness,
+        curve.noise,
+        curve.doubt,
+        curve.watts or curve.times,
+    )
     if len({len(values) for values in lists}) > 1:
         raise ValueError(f"the trace of {info.name} has lists of different lengths")
     if record.get("tick_s"):

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from greenkit.foundations import Grid, Provenance, Reading, format_interval
 from greenkit.metering.curve import EnergyCurve
-from greenkit.metering.window import NotMeasuredError
-
-if TYPE_CHECKING:
-    from greenkit.metering.meter import EnergyMeter, Window
+from greenkit.metering.window import Meter, NotMeasuredError, Window
 
 HEADER = ("window", "work", "time", "energy", "per unit", "source")
 SHORTEST_NAME, LINE_WIDTH = 6, 100
 
 
-def report(meter: EnergyMeter, *, grid: Grid | None = None, pue: float = 1.0) -> str:
+def report(meter: Meter, *, grid: Grid | None = None, pue: float = 1.0) -> str:
     """All windows of a meter as a plain table, and below it where the numbers come from.
 
     With a named `grid` the carbon of the whole follows. No line is wider than 100 columns.
@@ -86,7 +82,7 @@ def _per(reading: Reading, count: float | None) -> str:
     return text.partition(" (")[0]
 
 
-def _totals(meter: EnergyMeter, grid: Grid | None, pue: float) -> Iterable[str]:
+def _totals(meter: Meter, grid: Grid | None, pue: float) -> Iterable[str]:
     start_s = meter.total.start_s
     try:
         reading = meter.total.reading

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from greenkit.foundations import Domain, Provenance
 
@@ -56,3 +56,11 @@ class Sensor(Protocol):
 
     def close(self) -> None:
         """Release what the sensor holds; may be called twice."""
+
+
+@runtime_checkable
+class CounterWithPower(Sensor, Protocol):
+    """A counter beside which the same device tells its power at little cost."""
+
+    def watts(self) -> float | None:
+        """Watts now, or None where the device does not tell; raises SensorError."""

@@ -6,13 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from greenkit.foundations import Domain, Provenance, Quantity, Reading, total
 from greenkit.metering.curve import EnergyCurve
-
-if TYPE_CHECKING:
-    from greenkit.metering.meter import EnergyMeter
 
 RANK = (Provenance.MEASURED, Provenance.SIMULATED, Provenance.REPLAYED, Provenance.ESTIMATED)
 
@@ -21,13 +18,33 @@ class NotMeasuredError(RuntimeError):
     """There is no energy value to give; the message says why. It is never replaced by 0."""
 
 
+class Meter(Protocol):
+    """What a window needs of the meter that it belongs to."""
+
+    windows: list[Window]
+    curves: list[EnergyCurve]
+    idle_w: Reading | None
+
+    @property
+    def total(self) -> Window:
+        """The window from opening to closing."""
+
+    def synchronize(self) -> None:
+        """Wait until the GPU has done what it was given."""
+
+    def look(
+        self, start_s: float, end_s: float, curves: Sequence[EnergyCurve]
+    ) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
+        """One reading per curve that has one, and one sentence per other curve or sensor."""
+
+
 @dataclass(slots=True)
 class Window:
     """A metered block: two instants, its name, and the work done in it (e.g. tokens=128)."""
 
     name: str
     work: dict[str, float]
-    _meter: EnergyMeter = field(repr=False)
+    _meter: Meter = field(repr=False)
     _curves: Sequence[EnergyCurve] = field(repr=False)
     start_s: float = math.nan
     end_s: float = math.nan

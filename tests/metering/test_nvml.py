@@ -14,7 +14,7 @@ import fake_nvml as simulated_driver
 import pytest
 
 from greenkit.foundations import Domain, Provenance, total
-from greenkit.metering import nvml
+from greenkit.metering import EnergyMeter, nvml
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.gpus import Card, named, visible
 from greenkit.metering.sensor import Kind, SensorError
@@ -45,7 +45,7 @@ def test_library_and_python_agree_on_the_truth(fake_nvml, clock_s):
 def test_real_pynvml_loads_the_library_and_a_window_holds_the_truth(nvml_library):
     program = """
 import sys, time
-from greenkit.metering import nvml
+from greenkit.metering import EnergyMeter, nvml
 from greenkit.metering.curve import EnergyCurve
 sensor, other = nvml.discover().sensors
 curve = EnergyCurve(sensor.info)
@@ -242,12 +242,12 @@ def test_card_that_always_says_zero_watts_is_not_offered(fake_nvml):
 def test_instant_power_beside_the_counter(fake_nvml):
     sensor = nvml.discover([1]).sensors[0]
     assert sensor.info.kind is Kind.TICKS
-    assert sensor.instant_power_w() == 150.0
+    assert sensor.watts() == 150.0
 
 
 def test_no_power_beside_the_counter_is_none_and_not_zero(fake_nvml):
     fake_nvml(INSTANT="no", POWER="no")
-    assert nvml.discover([1]).sensors[0].instant_power_w() is None
+    assert nvml.discover([1]).sensors[0].watts() is None
 
 
 # -- which cards: by name ----------------------------------------------------------------------
@@ -493,3 +493,73 @@ def test_settings_that_a_card_does_not_tell_are_none(fake_nvml, monkeypatch):
     facts = nvml.settings(0)
     keys = ("power_limit_w", "power_limit_max_w", "temperature_c")
     assert [facts[key] for key in keys] == [None, None, None]
+
+
+# -- a counter whose reads are dear --------------------------------------------------------------
+
+DEAR = {"COUNT": 1, "BURN_S": 0.005, "INSTANT_TICK_S": 0.1, "INSTANT_SEEN_S": 0.025}
+
+
+def slow_counters():
+    from greenkit.metering.sampler import sampler
+
+    return [c.slow for c in sampler()._channels.values() if c.slow is not None]
+
+
+def test_a_cheap_counter_is_read_as_often_as_ever(fake_nvml):
+    with EnergyMeter(nvml.discover([0]).sensors):
+        assert slow_counters() == []
+
+
+def test_a_dear_counter_opens_within_60_ms_and_is_read_seldom(fake_nvml):
+    fake_nvml(**DEAR, WAVE="60:300:0.37")
+    start_s = time.perf_counter()
+    sensors = nvml.discover().sensors
+    with EnergyMeter(sensors) as meter:
+        opening_s = time.perf_counter() - start_s
+        assert len(slow_counters()) == 1
+        time.sleep(2.5)
+        begin_s, busy_s = time.perf_counter(), time.process_time()
+        time.sleep(3.0)
+        end_s = time.perf_counter()
+        share = (time.process_time() - busy_s) / (end_s - begin_s)
+        assert meter.watts_now()["nvml:0"] >= 59
+    assert opening_s <= 0.06
+    assert share <= 0.02  # of a core, on a machine that is busy with other tests
+    energy_j = fake_nvml.library.fake_nvml_energy_j
+    truth = energy_j(0, end_s) - energy_j(0, begin_s)
+    reading = meter.between(begin_s, end_s)
+    assert reading.provenance is Provenance.SIMULATED
+    assert abs(reading.joules - truth) <= reading.random * 2 + 0.001
+    assert abs(reading.joules / truth - 1) < 0.05
+
+
+def test_closing_waits_for_no_allowance(fake_nvml):
+    fake_nvml(**DEAR, WAVE="150")
+    with EnergyMeter(nvml.discover().sensors) as meter:
+        time.sleep(1.0)
+        start_s = time.perf_counter()
+    assert time.perf_counter() - start_s < 1.0
+    assert meter.total.reading.joules > 0
+
+
+def test_more_overhead_buys_more_reads(fake_nvml):
+    fake_nvml(**DEAR, WAVE="60:300:0.37")
+    with EnergyMeter(nvml.discover().sensors, overhead=0.1):
+        (slow,) = slow_counters()
+        assert slow.allowance.share == 0.1
+
+
+def test_a_dear_counter_without_a_look_at_power_is_read_at_its_own_pace(fake_nvml):
+    fake_nvml(**DEAR, INSTANT="no", POWER="no", WAVE="150")
+    with EnergyMeter(nvml.discover().sensors) as meter:
+        assert slow_counters() == []
+        time.sleep(3.0)
+        start_s, end_s = meter.total.start_s + 1.0, meter.total.start_s + 2.0
+    assert meter.between(start_s, end_s).joules == pytest.approx(150, rel=0.5)
+
+
+@pytest.mark.parametrize("overhead", [0, -0.1, 1.5])
+def test_overhead_is_a_share_of_a_core(overhead):
+    with pytest.raises(ValueError, match="share of one core"):
+        EnergyMeter([], overhead=overhead)

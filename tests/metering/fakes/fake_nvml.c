@@ -22,9 +22,12 @@
  *   FAKE_NVML_COUNTER       no: the energy counter is not supported             (yes)
  *   FAKE_NVML_TICK_S        how often the counter moves; it shows the energy up to its last tick
  *                                                                               (0.1)
+ *   FAKE_NVML_BURN_S        how long a read of the counter keeps a core busy     (0)
  *   FAKE_NVML_STILL_AT      clock time from which the counter stands still      (never)
  *   FAKE_NVML_RESET_AT      clock time at which the counter starts again at 0   (never)
  *   FAKE_NVML_INSTANT       field 186: yes | no | module (only for scope 1)     (yes)
+ *   FAKE_NVML_INSTANT_TICK_S  how often field 186 is renewed                     (always)
+ *   FAKE_NVML_INSTANT_SEEN_S  width of the mean behind it                        (0)
  *   FAKE_NVML_POWER         no: nvmlDeviceGetPowerUsage is not supported        (yes)
  *   FAKE_NVML_AVERAGE_S     width of the mean behind nvmlDeviceGetPowerUsage    (1.0)
  *   FAKE_NVML_ZERO          all power reads give 0 W: "always"; or every n-th   (never)
@@ -51,7 +54,8 @@ typedef struct {
     int index, arch, major, minor, mig, counter, power, instant, zero_every, dies_with;
     unsigned reads;
     char name[96], uuid[96], bus_id[32];
-    double low, high, period, duty, tick, average, still_at, reset_at, dies_at;
+    double low, high, period, duty, tick, burn, instant_tick, instant_seen, average;
+    double still_at, reset_at, dies_at;
 } Card;
 
 typedef struct {
@@ -123,6 +127,9 @@ static void configure(Card *c, int i) {
     value = setting("INSTANT", i, "yes");
     c->instant = strcmp(value, "no") == 0 ? 0 : strcmp(value, "module") == 0 ? 2 : 1;
     c->tick = number("TICK_S", i, 0.1);
+    c->burn = number("BURN_S", i, 0);
+    c->instant_tick = number("INSTANT_TICK_S", i, 0);
+    c->instant_seen = number("INSTANT_SEEN_S", i, 0);
     c->average = number("AVERAGE_S", i, 1.0);
     value = setting("ZERO", i, "0");
     c->zero_every = strcmp(value, "always") == 0 ? 1 : atoi(value);
@@ -171,9 +178,21 @@ static unsigned power_mw(Card *c, double watts) {
     return c->zero_every && c->reads % (unsigned)c->zero_every == 0 ? 0 : (unsigned)(1000 * watts);
 }
 
-static double average_w(const Card *c, double t) {
-    if (c->average <= 0) return power_w(c, t);
-    return (energy_j(c, t) - energy_j(c, t - c->average)) / c->average;
+static double mean_w(const Card *c, double t, double width) {
+    if (width <= 0) return power_w(c, t);
+    return (energy_j(c, t) - energy_j(c, t - width)) / width;
+}
+
+static double average_w(const Card *c, double t) { return mean_w(c, t, c->average); }
+
+static double instant_w(const Card *c, double t) {
+    double seen = c->instant_tick > 0 ? floor(t / c->instant_tick) * c->instant_tick : t;
+    return mean_w(c, seen, c->instant_seen);
+}
+
+static void burn(const Card *c) {
+    double end = now_s() + c->burn;
+    while (now_s() < end) {}
 }
 
 static int check(const void *device) {
@@ -315,6 +334,7 @@ int nvmlDeviceGetC2cModeInfoV(void *device, unsigned *enabled) {
 int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *out) {
     SENSOR;
     if (!c->counter) return NOT_SUPPORTED;
+    burn(c);
     *out = counter_mj(c, t);
     return SUCCESS;
 }
@@ -334,7 +354,7 @@ int nvmlDeviceGetFieldValues(void *device, int count, FieldValue *values) {
         v->type = 1; /* unsigned int */
         v->status = SUCCESS;
         if (v->field == FIELD_INSTANT && instant)
-            v->value.u = power_mw(c, power_w(c, t));
+            v->value.u = power_mw(c, instant_w(c, t));
         else if (v->field == FIELD_AVERAGE && instant)
             v->value.u = power_mw(c, average_w(c, t));
         else if (v->field == FIELD_TOTAL_ENERGY && c->counter) {

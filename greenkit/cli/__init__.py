@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import signal
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,16 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from greenkit.cli.child import run_command
+from greenkit.cli.printing import json_text, power, print_table, seconds, table_of
 
+if TYPE_CHECKING:
     from greenkit.foundations import Grid, Reading
     from greenkit.metering import EnergyCurve
 
 PROBE_S = 1.0
-NOT_EXECUTABLE, NOT_FOUND, BY_SIGNAL = 126, 127, 128  # exit codes, as a shell gives them
-# True: passed on to the child. False: a terminal sends it to the child itself.
-SIGNALS = {"SIGINT": False, "SIGQUIT": False, "SIGTERM": True, "SIGHUP": True}
 
 app = typer.Typer(
     help="Meter, estimate and compare the energy of language models.",
@@ -54,15 +48,15 @@ def doctor(
         readings = {reading.sensor: reading for reading in probe.readings}
     sensors = [_facts(curve, readings.get(curve.info.name)) for curve in energy.curves]
     if as_json:
-        typer.echo(_json({"machine": machine, "sensors": sensors, "reasons": energy.reasons}))
+        typer.echo(json_text({"machine": machine, "sensors": sensors, "reasons": energy.reasons}))
         return
-    table = _table("sensor", "provenance", "refreshed", "resolves", "interval", "now")
+    table = table_of("sensor", "provenance", "refreshed", "resolves", "interval", "now")
     for facts in sensors:
         name, refreshed, resolves = facts["name"], facts["refreshed_s"], facts["resolution_s"]
-        now = _power(readings[name]) if name in readings else "no value yet"
+        now = power(readings[name]) if name in readings else "no value yet"
         kind, interval = facts["provenance"], facts["interval"]
-        table.add_row(name, kind, _seconds(refreshed), _seconds(resolves), interval, now)
-    _print(table)
+        table.add_row(name, kind, seconds(refreshed), seconds(resolves), interval, now)
+    print_table(table)
     for facts in sensors:
         details = filter(None, (facts[key] for key in ("device", "sees", "method", "note")))
         typer.echo(f"{facts['name']}: {'; '.join(details)}")
@@ -130,7 +124,7 @@ def meter(
     with _explained():
         name = Path(command[0]).name
         with EnergyMeter(sync=False) as energy, energy.window(name) as window:
-            code = _run(command)
+            code = run_command(command)
         readings = window.readings
         typer.echo(f"\n{name}: {window.duration_s:.3g} s, exit code {code}", err=True)
         _print_readings(readings, place, pue)
@@ -144,54 +138,22 @@ def meter(
                 "readings": [_as_record(reading, place, pue) for reading in readings],
                 "reasons": energy.reasons,
             }
-            json_file.write_text(_json(record) + "\n", encoding="utf-8")
+            json_file.write_text(json_text(record) + "\n", encoding="utf-8")
     raise typer.Exit(code)
 
 
-def _run(command: Sequence[str]) -> int:
-    """Run a command on our own stdin and stdout; its exit code, or 128 + the signal's number."""
-    try:
-        child = subprocess.Popen(command)
-    except FileNotFoundError:
-        typer.echo(f"greenkit: there is no command {command[0]!r}", err=True)
-        raise typer.Exit(NOT_FOUND) from None
-    except OSError as error:
-        typer.echo(f"greenkit: {command[0]!r} cannot be run: {error.strerror}", err=True)
-        raise typer.Exit(NOT_EXECUTABLE) from None
-    with _signals_for(child):
-        code = child.wait()
-    return code if code >= 0 else BY_SIGNAL - code
-
-
-@contextmanager
-def _signals_for(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Outlive the signals that end the child, so that its energy is still reported."""
-    known = {getattr(signal, name): on for name, on in SIGNALS.items() if hasattr(signal, name)}
-
-    def receive(number: int, _frame: object) -> None:
-        if known[number]:
-            child.send_signal(number)
-
-    before = {number: signal.signal(number, receive) for number in known}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _print_readings(readings: Sequence[Reading], place: Grid | None, pue: float) -> None:
-    table = _table("energy", "mean power", *(["carbon"] if place else []), "source")
+    table = table_of("energy", "mean power", *(["carbon"] if place else []), "source")
     for reading in readings:
         carbon = [reading.carbon(place, pue=pue).text] if place else []
-        table.add_row(reading.text, _power(reading), *carbon, reading.label)
+        table.add_row(reading.text, power(reading), *carbon, reading.label)
     if readings:
-        _print(table, err=True)
+        print_table(table, err=True)
     if place:
         typer.echo(f"at {place}, PUE {pue:g}; embodied carbon not included", err=True)
     for reading in readings:
         if not reading.resolved:
-            longer = f"{reading.sensor} needs a run of {_seconds(reading.resolution_s)} or more"
+            longer = f"{reading.sensor} needs a run of {seconds(reading.resolution_s)} or more"
             typer.echo(f"{longer} to give a value with ±", err=True)
     if all(reading.provenance != "measured" for reading in readings):
         typer.echo("not measured on this machine: `greenkit doctor` says why", err=True)
@@ -282,41 +244,3 @@ def _refusals() -> tuple[type[Exception], ...]:
     from greenkit.metering import NotMeasuredError, SensorError
 
     return AssetError, NotMeasuredError, SensorError, ValueError, ImportError, OSError
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:  # only the last may wrap, so that no value is torn apart
-        table.add_column(column, no_wrap=column != columns[-1])
-    return table
-
-
-def _print(table: Table, *, err: bool = False) -> None:
-    from rich.console import Console
-
-    Console(stderr=err, markup=False, highlight=False).print(table)
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if math.isfinite(value) else "not seen in 1 s"
-
-
-def _power(reading: Reading) -> str:
-    digits, mark = (2, "~") if reading.factor > 1 else (3, "")
-    return f"{mark}{reading.power_w:.{digits}g} W"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    """The same value with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
