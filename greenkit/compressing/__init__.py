@@ -17,7 +17,12 @@ from greenkit.compressing.pruning.structured import (
     remove_heads,
     remove_width,
 )
-from greenkit.compressing.quantization.kernels import LowBit, low_bit_kinds, to_low_bit
+from greenkit.compressing.quantization.kernels import (
+    LowBit,
+    low_bit_kinds,
+    low_bit_matrix,
+    to_low_bit,
+)
 from greenkit.compressing.quantization.quantize import quantize
 from greenkit.compressing.quantization.quantizers import QuantizedTensor, Scheme, quantize_tensor
 from greenkit.compressing.result import (
@@ -56,6 +61,7 @@ __all__ = [
     "load_compressed",
     "load_distilled",
     "low_bit_kinds",
+    "low_bit_matrix",
     "masks_of",
     "matrices",
     "prune",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +24,37 @@ def needs_function(answer: object) -> None:
     """Raise NotRight where the answer is not a function."""
     if not callable(answer):
         raise NotRight("Give the function itself, without calling it.")
+
+
+def number_of(got: Any) -> float:
+    """An answer as a plain number; a tensor or an array of one number will do.
+
+    Raises NotRight where it is no number.
+    """
+    if hasattr(got, "item"):
+        got = got.item()
+    close(got, 0.0)
+    return float(got)
+
+
+def numbers_of(got: Any, count: int, what: str) -> list[float]:
+    """An answer as a list of plain numbers; lists, tuples, arrays and tensors will do.
+
+    `what` says in the plural what they are. Raises NotRight where there are not `count` numbers.
+    """
+    if hasattr(got, "tolist"):
+        got = got.tolist()
+    if not isinstance(got, list | tuple) or len(got) != count:
+        raise NotRight(f"Return {count} {what}, not {got!r}.")
+    return [number_of(value) for value in got]
+
+
+def all_close(got: Sequence[float], wanted: Sequence[float]) -> bool:
+    """True where all numbers agree, as precisely as float32 can."""
+    return len(got) == len(wanted) and all(
+        math.isclose(mine, theirs, rel_tol=1e-4, abs_tol=1e-6)
+        for mine, theirs in zip(got, wanted, strict=True)
+    )
 
 
 @dataclass(frozen=True)

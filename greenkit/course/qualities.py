@@ -74,16 +74,6 @@ def serving_table(
 def _phase(phase: str, name: str, row: Mapping[str, Any], source: str) -> tuple[str, ...]:
     found = row[phase]
     ends = (found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"])
-    provenance = found["provenance"]
-    energy = Quantity(
-        found["joules"],
-        found["joules_low"],
-        found["joules_high"],
-        "J/token",
-        provenance,
-        provenance,
-        approximate=provenance == "estimated",
-    )
     return (
         name,
         phase,
@@ -91,6 +81,20 @@ def _phase(phase: str, name: str, row: Mapping[str, Any], source: str) -> tuple[
         f"{1000 * found['seconds']:.3g} ms",
         f"{1000 * found['cpu_s']:.3g} ms",
         f"{row['bytes'] / 1e6:.0f}",
-        f"{energy.text}, {provenance}",
+        f"{energy_text(found)}, {found['provenance']}",
         source,
     )
+
+
+def energy_text(found: Mapping[str, Any]) -> str:
+    """Joules a token with their interval, from one phase of `Serving.to_dict`."""
+    provenance = found["provenance"]
+    return Quantity(
+        found["joules"],
+        found["joules_low"],
+        found["joules_high"],
+        "J/token",
+        provenance,
+        provenance,
+        approximate=provenance == "estimated",
+    ).text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -122,9 +122,7 @@ def to_low_bit(
         raise ValueError(f"group_size={group_size} means nothing to {kind}: leave it out.")
     if packed and (keep or group_size is not None):
         raise ValueError("A result of quantize has its own groups and its own kept matrices.")
-    scheme = Scheme(8)
-    if KINDS[kind].bits == 4:
-        scheme = Scheme(4, "group", group_size or GROUP_SIZE, symmetric=False)
+    scheme = _own_scheme(kind, group_size)
     chosen = choose_matrices(matrices(given), keep)
     schemes = {matrix.name: scheme for matrix in chosen}
     if packed:
@@ -134,20 +132,54 @@ def to_low_bit(
             _check(kind, matrix, schemes[matrix.name], given=bool(packed))
     before = size_of(given)
     network = working_copy(given, inplace=inplace)
-    layer = KINDS[kind].layer
-    if layer is None:
-        _by_torchao(network, kind, schemes, scheme.group_size)
-    else:
-        for name in schemes:
-            matrix = Matrix(name, network.get_submodule(name))
-            quantized = packed.get(name) or quantize_tensor(matrix.weight, scheme)
-            parent, _, last = name.rpartition(".")
-            setattr(network.get_submodule(parent), last, layer(quantized, matrix.bias))
+    _execute(network, kind, schemes, packed)
     loaded = None
     if isinstance(given, LoadedModel):
         done = f"{given.provenance}; executed as {kind}"
         loaded = replace(given, model=network, provenance=done)
     return LowBit(network, kind, tuple(schemes), before, loaded)
+
+
+def low_bit_matrix(weight: torch.Tensor, *, kind: str, group_size: int | None = None) -> nn.Module:
+    """One matrix (out, in) executed in few bits, rounded to nearest: to time a kernel alone.
+
+    Raises ValueError where this machine cannot run the kind or the kind not this matrix.
+    Derived in: Lab 05.
+    """
+    if (reason := _lacking(kind, weight.device)) is not None:
+        raise ValueError(f"{reason}: here are {', '.join(low_bit_kinds(weight.device)) or 'none'}.")
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    scheme = _own_scheme(kind, group_size)
+    _check(kind, Matrix("matrix", linear), scheme, given=False)
+    holder = nn.ModuleDict({"matrix": linear})
+    _execute(holder, kind, {"matrix": scheme}, {})
+    return holder["matrix"]
+
+
+def _own_scheme(kind: str, group_size: int | None) -> Scheme:
+    """The grid on which a kind rounds by itself."""
+    if KINDS[kind].bits == 4:
+        return Scheme(4, "group", group_size or GROUP_SIZE, symmetric=False)
+    return Scheme(8)
+
+
+def _execute(
+    network: nn.Module,
+    kind: str,
+    schemes: Mapping[str, Scheme],
+    packed: Mapping[str, QuantizedTensor],
+) -> None:
+    """Put the kind's layers in place of the matrices named in `schemes`."""
+    layer = KINDS[kind].layer
+    if layer is None:
+        _by_torchao(network, kind, schemes, next(iter(schemes.values())).group_size)
+        return
+    for name, scheme in schemes.items():
+        matrix = Matrix(name, network.get_submodule(name))
+        quantized = packed.get(name) or quantize_tensor(matrix.weight, scheme)
+        parent, _, last = name.rpartition(".")
+        setattr(network.get_submodule(parent), last, layer(quantized, matrix.bias))
 
 
 def _lacking(kind: str, place: torch.device) -> str | None:

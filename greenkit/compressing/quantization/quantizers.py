@@ -176,10 +176,10 @@ def to_integers(
     if zero is None:
         places = grouped / step
     elif scheme.zero_point == "float":
-        places = (grouped - zero.float().unsqueeze(-1)) / step
+        places = (grouped - zero.float().unsqueeze(-1)).div_(step)
     else:
-        places = grouped / step + zero.float().unsqueeze(-1)
-    integers = places.round().clamp(scheme.lowest, scheme.highest)
+        places = (grouped / step).add_(zero.float().unsqueeze(-1))
+    integers = places.round_().clamp_(scheme.lowest, scheme.highest)
     return integers.to(torch.int8 if scheme.symmetric else torch.uint8).reshape(weight.shape)
 
 

@@ -1,4 +1,4 @@
-"""Exercises of lab 05: a grid with zero on it, bits a weight, compensation, tokens that pay."""
+"""Exercises of lab 05: a grid with zero on it, bits a weight, int8 products, tokens that pay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from greenkit.course.exercises import NotRight, close, exercise, needs_function
+from greenkit.course.exercises import (
+    NotRight,
+    all_close,
+    close,
+    exercise,
+    needs_function,
+    numbers_of,
+)
 
 LAB = "quantization"
 
@@ -71,41 +78,45 @@ def stored_bits(answer: Callable[[int, int, bool], float]) -> None:
         raise NotRight("Right for int4, but not for int3 in asymmetric groups of 128: 3.25 bits.")
 
 
-@exercise(LAB, "make_up")
-def make_up(answer: Callable[..., Any]) -> None:
-    """The later weights of a row after they made up for the error of its first one."""
+@exercise(LAB, "dynamic_product")
+def dynamic_product(answer: Callable[..., Any]) -> None:
+    """Outputs of a matrix in int8 for inputs that are rounded as they come, a scale a token."""
     needs_function(answer)
-    cases: tuple[tuple[list[float], float, list[list[float]]], ...] = (
-        ([1.0, -0.5], 0.2, [[0.5, 0.1, -0.2], [0.1, 0.8, 0.3], [-0.2, 0.3, 2.0]]),
-        ([0.3, 0.6, -0.9], -0.05, _inverse_of_four()),
-        ([2.0], 0.1, [[4.0, 0.0], [0.0, 1.0]]),
+    one = ([[1.0, 0.3]], [[100, -50]], [0.01])
+    several = (
+        [[0.02, -0.005, 0.011], [-80.0, 3.0, 40.6], [1.0, -0.998, 0.51]],
+        [[127, -3, 40], [-90, 88, 5]],
+        [0.02, 0.004],
     )
-    for later, error, inverse in cases:
-        first = inverse[0]
-        pairs = list(zip(later, first[1:], strict=True))
-        wanted = [w - error * h / first[0] for w, h in pairs]
-        got = _numbers(answer(list(later), error, [list(row) for row in inverse]), len(later))
-        if _same(got, wanted):
+    for tokens, integers, scales in (one, several):
+        wanted = _dynamic(tokens, integers, scales)
+        got = _outputs(answer, tokens, integers, scales)
+        if all_close(got, wanted):
             continue
-        if _same(got, [w + error * h / first[0] for w, h in pairs]):
-            raise NotRight(
-                "The sign is turned round: that doubles the error. Where the rounded weight lost "
-                "something, an input that goes along with it must gain."
-            )
-        if _same(got, [w - error * h for w, h in pairs]):
-            raise NotRight("Divide the error by the first diagonal entry of the inverse.")
-        if _same(got, [w - error for w in later]):
-            raise NotRight("Each later weight takes its own part of the error, from the inverse.")
-        own = [inverse[n + 1][n + 1] for n in range(len(later))]
-        if _same(got, [w - error * h / d for (w, h), d in zip(pairs, own, strict=True)]):
-            raise NotRight("Divide by the entry of the weight that was rounded: the first one.")
-        if _same(got, later):
-            raise NotRight("The later weights did not move: nothing makes up for the error.")
+        if all_close(got, _dynamic(tokens, integers, scales, steps=None)):
+            raise NotRight("That is the product of the floats: round the inputs first.")
+        if all_close(got, _dynamic(tokens, integers, [1.0] * len(scales))):
+            raise NotRight("The scales of the rows are missing: each output takes its own row's.")
+        if all_close(got, _dynamic(tokens, integers, scales, put_back=False)):
+            raise NotRight("Put the scale of each token back too: its largest input / 127.")
+        if all_close(got, _dynamic(tokens, integers, scales, shared=True)):
+            raise NotRight("That is one scale for all tokens: a large one empties the small ones.")
+        if all_close(got, _dynamic(tokens, integers, scales, steps=128)):
+            raise NotRight("The largest input is point 127, so there are 127 steps up to it.")
+        if all_close(got, _dynamic(tokens, integers, scales, to_integer=int)):
+            raise NotRight("Round each input to the nearest point: int() cuts off.")
         raise NotRight(
-            f"For the later weights {later}, the error {error} and the inverse's first row "
-            f"{[round(h, 3) for h in first]} they become {[round(w, 4) for w in wanted]}; "
-            f"you have {[round(w, 4) for w in got]}."
+            f"For the tokens {tokens}, the integers {integers} and the scales {scales} the outputs "
+            f"are {[round(value, 4) for value in wanted]}, token by token; you have "
+            f"{[round(value, 4) for value in got]}."
         )
+    still = [[0.0, 0.0], [1.0, 0.3]]
+    try:
+        got = _outputs(answer, still, one[1], one[2])
+    except ZeroDivisionError:
+        got = [math.nan]
+    if not all_close(got, [0.0, *_dynamic(*one)]):
+        raise NotRight("A token of zeros has no step to divide by: its outputs are zeros.")
 
 
 @exercise(LAB, "paying_tokens")
@@ -156,39 +167,40 @@ def _near(got: float, edge: float) -> bool:
 
 
 def _pair(answer: Any) -> tuple[float, float]:
-    try:
-        scale, zero = answer
-    except (TypeError, ValueError):
-        raise NotRight(f"Return two numbers, scale and zero point, and not {answer!r}.") from None
-    return _number(scale), _number(zero)
+    scale, zero = numbers_of(answer, 2, "numbers (scale and zero point)")
+    return scale, zero
 
 
-def _numbers(answer: Any, count: int) -> list[float]:
-    if hasattr(answer, "tolist"):
-        answer = answer.tolist()
-    if not isinstance(answer, Sequence) or isinstance(answer, str) or len(answer) != count:
-        raise NotRight(
-            f"Return the {count} later weights as a list; the first one is rounded and stays."
-        )
-    return [_number(value) for value in answer]
-
-
-def _number(value: Any) -> float:
-    if hasattr(value, "item"):
-        value = value.item()
-    close(value, 0)  # refuses what is no number
-    return float(value)
-
-
-def _same(got: Sequence[float], wanted: Sequence[float]) -> bool:
-    return all(math.isclose(g, w, abs_tol=1e-5) for g, w in zip(got, wanted, strict=True))
-
-
-def _inverse_of_four() -> list[list[float]]:
-    """A positive definite matrix whose entries all differ."""
-    return [
-        [0.8, -0.3, 0.15, 0.1],
-        [-0.3, 1.2, -0.25, 0.2],
-        [0.15, -0.25, 1.6, -0.4],
-        [0.1, 0.2, -0.4, 2.4],
+def _outputs(answer: Callable[..., Any], tokens: Any, integers: Any, scales: Any) -> list[float]:
+    """What the answer gives, token by token in one list."""
+    got = answer([list(token) for token in tokens], [list(row) for row in integers], list(scales))
+    if hasattr(got, "tolist"):
+        got = got.tolist()
+    if not isinstance(got, list | tuple) or len(got) != len(tokens):
+        raise NotRight(f"Return one list of outputs for each of {len(tokens)} tokens: {got!r}.")
+    each = [
+        numbers_of(outputs, len(integers), "outputs (one a row) for each token") for outputs in got
     ]
+    return [value for outputs in each for value in outputs]
+
+
+def _dynamic(
+    tokens: Sequence[Sequence[float]],
+    integers: Sequence[Sequence[int]],
+    scales: Sequence[float],
+    *,
+    steps: int | None = 127,
+    shared: bool = False,
+    put_back: bool = True,
+    to_integer: Callable[[float], int] = round,
+) -> list[float]:
+    """The right outputs, token by token, and the wrong ones that have a reason of their own."""
+    found = []
+    for token in tokens:
+        reach = max(abs(x) for other in (tokens if shared else [token]) for x in other)
+        step = reach / steps if steps else 1.0
+        rounded = [to_integer(x / step) if steps else x for x in token]
+        for row, scale in zip(integers, scales, strict=True):
+            product = sum(x * q for x, q in zip(rounded, row, strict=True))
+            found.append(product * scale * (step if put_back else 1.0))
+    return found

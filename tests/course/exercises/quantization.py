@@ -18,16 +18,24 @@ def grid_of_torch(row, bits):
     return scale, torch.round(-values.min() / scale)
 
 
-def compensated(later, error, inverse):
-    return [w - error / inverse[0][0] * h for w, h in zip(later, inverse[0][1:], strict=True)]
+def integer_product(tokens, integers, scales):
+    outputs = []
+    for token in tokens:
+        step = max(map(abs, token)) / 127 or 1.0
+        rounded = [round(x / step) for x in token]
+        outputs.append(
+            [
+                step * scale * sum(x * q for x, q in zip(rounded, row, strict=True))
+                for row, scale in zip(integers, scales, strict=True)
+            ]
+        )
+    return outputs
 
 
-def best_of_all(later, error, inverse):
-    """The shift that makes the quadratic form of H least, the first weight's error given."""
-    h = torch.linalg.inv(torch.tensor(inverse, dtype=torch.float64))
-    first = torch.tensor([error], dtype=torch.float64)  # what the first weight lost
-    shift = torch.linalg.solve(h[1:, 1:], h[1:, :1] @ first)
-    return torch.tensor(later, dtype=torch.float64) + shift
+def integer_product_of_torch(tokens, integers, scales):
+    x, q = torch.tensor(tokens), torch.tensor(integers)
+    step = x.abs().amax(1, keepdim=True).clamp_min(1e-30) / 127
+    return ((x / step).round().int() @ q.int().T) * step * torch.tensor(scales)
 
 
 def by_search(bandwidth, plain_bytes, plain_rate, small_bytes, small_rate):
@@ -56,7 +64,7 @@ RIGHT = {
         lambda bits, size, symmetric: bits + (16 if symmetric else 32) / size,
         lambda bits, size, symmetric: (bits * size + 16 + 16 * (not symmetric)) / size,
     ],
-    "make_up": [compensated, best_of_all],
+    "dynamic_product": [integer_product, integer_product_of_torch],
     "paying_tokens": [by_search, by_formula],
 }
 
@@ -71,8 +79,27 @@ def not_rounded(row, bits):
     return scale, -min(0.0, *row) / scale
 
 
-def row_of(inverse):
-    return inverse[0][1:]
+def product_with(steps=127, rounding=round, shared=False, put_back=True, row_scales=True):
+    def product(tokens, integers, scales):
+        outputs = []
+        for token in tokens:
+            reach = max(abs(x) for other in (tokens if shared else [token]) for x in other)
+            step = reach / steps
+            factors = [(step if put_back else 1) * (s if row_scales else 1) for s in scales]
+            rounded = [rounding(x / step) for x in token]
+            outputs.append(
+                [
+                    factor * sum(x * q for x, q in zip(rounded, row, strict=True))
+                    for row, factor in zip(integers, factors, strict=True)
+                ]
+            )
+        return outputs
+
+    return product
+
+
+def turned(tokens, integers, scales):
+    return [list(column) for column in zip(*integer_product(tokens, integers, scales), strict=True)]
 
 
 WRONG = {
@@ -84,7 +111,7 @@ WRONG = {
         (without_zero, "reach 0 as well"),
         (not_rounded, "round it to an integer"),
         (lambda row, bits: (0.2, 5), "the scale is 0.4"),
-        (lambda row, bits: 0.2, "two numbers"),
+        (lambda row, bits: 0.2, "2 numbers"),
         (lambda row, bits: ("0.2", 5), "must be a number"),
     ],
     "stored_bits": [
@@ -96,23 +123,19 @@ WRONG = {
         (lambda bits, size, symmetric: 4.25 if symmetric else 5.0, "int3"),
         (4.25, "without calling"),
     ],
-    "make_up": [
-        (
-            lambda w, e, i: [x + e * h / i[0][0] for x, h in zip(w, row_of(i), strict=True)],
-            "sign",
-        ),
-        (lambda w, e, i: [x - e * h for x, h in zip(w, row_of(i), strict=True)], "Divide"),
-        (lambda w, e, i: [x - e for x in w], "its own part"),
-        (
-            lambda w, e, i: [
-                x - e * h / i[n + 1][n + 1]
-                for n, (x, h) in enumerate(zip(w, row_of(i), strict=True))
-            ],
-            "the first one",
-        ),
-        (lambda w, e, i: w, "did not move"),
-        (lambda w, e, i: [0.0, *w], "later weights as a list"),
-        (lambda w, e, i: [7.0] * len(w), "they become"),
+    "dynamic_product": [
+        (product_with(rounding=float), "product of the floats"),
+        (product_with(row_scales=False), "scales of the rows"),
+        (product_with(put_back=False), "scale of each token back"),
+        (product_with(shared=True), "empties the small ones"),
+        (product_with(steps=128), "127 steps"),
+        (product_with(rounding=int), "cuts off"),
+        (product_with(), "no step to divide by"),
+        (turned, "for each of 3 tokens"),
+        (lambda t, i, s: [[0.8504]], "for each of 3 tokens"),
+        (lambda t, i, s: [[0.8504, 0.0] for _ in t], "1 outputs"),
+        (lambda t, i, s: [["0.85"] for _ in t], "must be a number"),
+        (lambda t, i, s: [[7.0] * len(i) for _ in t], "token by token"),
     ],
     "paying_tokens": [
         (lambda bw, pb, pr, sb, sr: math.floor(sr * sb / 2 / bw), "stop waiting"),
