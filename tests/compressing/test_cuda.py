@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
-from greenkit.compressing import calibration_windows, distill, prune, quantize, serve, student
+from greenkit.compressing import (
+    calibration_windows,
+    distill,
+    prune,
+    quantize,
+    serve,
+    student,
+    to_2_4,
+)
 from greenkit.compressing.moments import factor_of, second_moments
 from greenkit.compressing.pruning.criteria import sweep
+from greenkit.compressing.pruning.sparse import lacks_2_4
 from greenkit.compressing.quantization.gptq import compensation, round_columns, round_together
 from greenkit.compressing.quantization.quantizers import Scheme
 from greenkit.compressing.replaying import Replayed
@@ -124,6 +133,62 @@ def test_sparsegpt_and_gptq_take_six_seconds_at_most(smol: Any, told: list[str])
         taken[name], result = seconds_of(work)
         told.append(f"{name}: {taken[name]:.1f} s; {judge.of(result)}")
     assert all(seconds <= 6 for name, seconds in taken.items() if name != "AWQ"), taken
+
+
+def packed_2_4(smol: Any) -> tuple[Any, Any]:
+    """The default model in the pattern 2:4, and the same packed for the sparse tensor cores."""
+    if (reason := lacks_2_4("cuda")) is not None:
+        pytest.skip(reason)
+    result = prune(smol, "magnitude", pattern="2:4")
+    return result, to_2_4(result)
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 1), (1, 7), (3, 5), (64, 16)])
+def test_2_4_kernels_take_inputs_of_three_dimensions(smol: Any, batch: int, tokens: int) -> None:
+    dense, packed = packed_2_4(smol)
+    width = dense.model.config.hidden_size
+    generator = torch.Generator("cuda").manual_seed(0)
+    inputs = torch.randn(batch, tokens, width, device="cuda", generator=generator)
+    inputs = inputs.to(next(dense.model.parameters()).dtype)
+    for name in ("self_attn.q_proj", "mlp.up_proj"):
+        own, plain = (m.model.model.layers[0].get_submodule(name) for m in (packed, dense))
+        for given in (inputs, inputs.transpose(0, 1)):  # the second one is not contiguous
+            found, expected = own(given), plain(given)
+            assert found.shape == expected.shape
+            assert torch.allclose(found, expected, atol=0.02 * float(expected.abs().max()))
+
+
+def test_2_4_kernels_read_a_page_and_write_behind_it(smol: Any) -> None:
+    dense, packed = packed_2_4(smol)
+    page = smol.tokenizer(load_text("test").text, return_tensors="pt")["input_ids"][:, :64].cuda()
+    told = []
+    for model in (dense.model, packed.model):
+        with torch.no_grad():
+            read = model(page, use_cache=True)
+            written = model(page[:, -1:], past_key_values=read.past_key_values, use_cache=True)
+        told.append(torch.cat([read.logits, written.logits], 1).float().log_softmax(-1))
+    ours, theirs = told
+    drift = (theirs.exp() * (theirs - ours)).sum(-1).mean()
+    assert float(drift) < 0.05
+
+
+@pytest.mark.slow
+def test_what_2_4_kernels_take_beside_dense_ones(smol: Any, told: list[str]) -> None:
+    dense, packed = packed_2_4(smol)
+    page = smol.tokenizer(load_text("test").text, return_tensors="pt")["input_ids"][:, :512]
+    models = {"dense": dense, "2:4": packed}
+    for batch in (1, 64):
+        with EnergyMeter() as meter:
+            taken, served = seconds_of(
+                lambda batch=batch, meter=meter: serve(
+                    models, page.cuda(), meter=meter, seconds=10, new_tokens=4, batch=batch
+                )
+            )
+        rounds = len(served.comparison.windows["decode: 2:4"])
+        told.append(f"batch {batch}: {rounds} rounds in {taken:.1f} s")
+        told += [f"  {p}: {served.time_ratio('2:4', 'dense', p)}" for p in ("prefill", "decode")]
+        assert rounds >= 5
+        assert taken < 14
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,13 @@ from greenkit.compressing.streaming import Change, See, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
+Score = Callable[[Tensor, Tensor], Tensor]
 DEFAULT_SPARSITY = 0.5
 
 
 def prune(
     model: LoadedModel | nn.Module,
-    method: str = "wanda",
+    method: str | Score = "wanda",
     sparsity: float | None = None,
     *,
     pattern: str | None = None,
@@ -53,7 +55,9 @@ def prune(
     Args:
         model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
         method: "magnitude" compares weights over the whole matrix, "wanda" in each output row,
-            "sparsegpt" over all rows of 128 columns, and repairs what it can.
+            "sparsegpt" over all rows of 128 columns, and repairs what it can. Or a score of your
+            own, which competes in each output row: a function of a weight (out, in) in float32
+            and of the lengths (in,) of its inputs over all tokens, that gives (out, in).
         sparsity: fraction of zeros in each matrix, from 0 to below 1; 0.5 by default.
         pattern: "2:4" keeps 2 of every 4 neighbors in a row; other n:m likewise.
         calibration: see `calibration_ids`; by default 16 windows of the calibration split.
@@ -64,15 +68,18 @@ def prune(
 
     Derived in: Lab 04.
     """
-    if method not in METHODS:
+    if not callable(method) and method not in METHODS:
         raise ValueError(
-            f"There is no pruning method {method!r}: use {', '.join(METHODS)}; remove_heads, "
-            "remove_width and remove_blocks take out whole parts."
+            f"There is no pruning method {method!r}: use {', '.join(METHODS)} or a function that "
+            "scores weights; remove_heads, remove_width and remove_blocks take out whole parts."
         )
+    name = method if isinstance(method, str) else getattr(method, "__name__", "own score")
     part = _part(sparsity, pattern)
     layout = layout_of(model)
     for matrix in layout.matrices:
         part.check(matrix)
+        if callable(method):
+            _check_score(method, matrix, name)
     settings: dict[str, Any] = {"sparsity": part.sparsity, "pattern": pattern}
     before = size_of(model)
     if method == "magnitude":
@@ -84,11 +91,12 @@ def prune(
         ids = calibration_ids(model, calibration)
         settings["calibration"] = calibration_facts(calibration)
         layout = layout.working_copy(inplace=inplace)
-        wanda, repair = _by_wanda(part), _by_sparsegpt(part)
-        with walking_blocks(layout, ids, method) as steps:
+        score = method if callable(method) else wanda_scores
+        see, repair = _by_score(score, part), _by_sparsegpt(part)
+        with walking_blocks(layout, ids, name) as steps:
             for step in steps:
-                step.advance(wanda) if method == "wanda" else step.change(repair)
-    return compressed(model, layout, method=method, settings=settings, before=before)
+                step.change(repair) if method == "sparsegpt" else step.advance(see)
+    return compressed(model, layout, method=name, settings=settings, before=before)
 
 
 @dataclass(frozen=True)
@@ -138,11 +146,23 @@ def _prune_by_magnitude(matrix: Matrix, part: _Part) -> None:
     matrix.weight.mul_(part.mask(rows).reshape(scores.shape))
 
 
-def _by_wanda(part: _Part) -> See:
+def _check_score(score: Score, matrix: Matrix, name: str) -> None:
+    """A score of the caller's own is tried before anything is changed."""
+    weight = matrix.weight.detach().float()
+    found: object = score(weight.clone(), weight.new_ones(weight.shape[1]))
+    if not isinstance(found, Tensor) or found.shape != weight.shape:
+        got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+        raise ValueError(
+            f"The score {name} must give a number for each weight of {matrix.name}, a tensor of "
+            f"shape {tuple(weight.shape)}: got {got}."
+        )
+
+
+def _by_score(score: Score, part: _Part) -> See:
     def see(matrix: Matrix, inputs: Tensor) -> None:
         tokens = inputs.flatten(0, -2)
         norms = torch.linalg.vector_norm(tokens, dim=0, dtype=torch.float32)
-        matrix.weight.mul_(part.mask(wanda_scores(matrix.weight, norms)))
+        matrix.weight.mul_(part.mask(score(matrix.weight.float(), norms)))
 
     return see
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes
@@ -39,8 +40,8 @@ def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
     Each half of the weights that stays takes 16 bits, its place in the four 2 bits; what the
     library pads the matrix with comes on top, 1 % where a matrix is narrow.
 
-    GPT-2's transposed layers become `torch.nn.Linear` with the same values. The packed model runs
-    and cannot be trained or saved: save `result`, and pack it again after loading.
+    GPT-2's transposed layers become linear ones with the same values. The packed model runs and
+    cannot be trained or saved: save `result`, and pack it again after loading.
 
     Args:
         result: of `prune(…, pattern="2:4")`, in float16 or bfloat16, on a GPU.
@@ -98,11 +99,25 @@ def _pack(weight: torch.Tensor) -> Any:
         return torch.sparse.to_sparse_semi_structured(weight)
 
 
+class Linear24(nn.Linear):
+    """A Linear whose packed weight meets all inputs as one matrix.
+
+    Torch's product with a 2:4 weight is of two matrices. For more dimensions torch may repeat the
+    weight along the others, which a packed one cannot.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Outputs of shape (..., out) for inputs of shape (..., in)."""
+        tokens = input.reshape(-1, input.shape[-1])
+        found = functional.linear(tokens, self.weight, self.bias)
+        return found.reshape(*input.shape[:-1], found.shape[-1])
+
+
 def _put(network: nn.Module, matrix: Matrix, weight: Any) -> None:
     """A Linear with the packed weight in the matrix's place; the matrix keeps the old module."""
     rows, columns = weight.shape
     with torch.device("meta"):
-        linear = nn.Linear(columns, rows, bias=matrix.bias is not None)
+        linear = Linear24(columns, rows, bias=matrix.bias is not None)
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if matrix.bias is not None:
         linear.bias = nn.Parameter(matrix.bias, requires_grad=False)

@@ -88,6 +88,30 @@ def test_wanda_follows_the_inputs_that_the_pruned_model_has(
         assert np.array_equal(wide(pruned.weight), wide(dense.weight) * keep)
 
 
+def test_a_score_of_ones_own_competes_in_each_row_on_the_lengths_of_the_inputs(
+    model: Any, ids: Any
+) -> None:
+    def by_use(weight: Any, length: Any) -> Any:
+        return weight.abs() * length
+
+    own, wanda = prune(model, by_use, 0.5, calibration=ids), prune(model, calibration=ids)
+    assert own.method == "by_use"
+    for mine, theirs in zip(matrices(own.model), matrices(wanda.model), strict=True):
+        assert torch.equal(mine.weight, theirs.weight)
+
+
+def test_magnitude_as_a_score_of_ones_own_keeps_the_largest_of_each_row(
+    model: Any, ids: Any
+) -> None:
+    result = prune(model, lambda weight, length: weight.abs(), 0.5, calibration=ids)
+    for dense, pruned in zip(matrices(model), matrices(result.model), strict=True):
+        sizes, kept = np.abs(wide(dense.weight)), wide(pruned.weight) != 0
+        assert (kept.sum(1) == kept.shape[1] / 2).all()
+        smallest_kept = np.where(kept, sizes, np.inf).min(1)
+        largest_gone = np.where(kept, 0, sizes).max(1)
+        assert (largest_gone <= smallest_kept).all()
+
+
 def test_sparsegpt_follows_the_inputs_that_the_pruned_model_has(
     model: Any, ids: Any, inputs_of: Callable[..., dict[str, Any]]
 ) -> None:
@@ -202,6 +226,8 @@ def test_the_result_says_what_was_done(model: Any, ids: Any) -> None:
         ({"sparsity": -0.1}, "from 0 to below 1"),
         ({"sparsity": float("nan")}, "from 0 to below 1"),
         ({"method": "wonder"}, "no pruning method 'wonder': use magnitude, wanda, sparsegpt"),
+        ({"method": lambda weight, length: length}, r"a tensor of shape \(\d+, 48\): got shape"),
+        ({"method": lambda weight, length: None}, "a number for each weight of .*: got None"),
         ({"pattern": "5:7"}, "7 does not divide the 48 input features of"),
         ({"pattern": "4:2"}, "how many of how many neighbors stay"),
         ({"pattern": "0:4"}, "how many of how many neighbors stay"),

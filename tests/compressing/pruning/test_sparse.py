@@ -87,6 +87,48 @@ def test_a_matrix_of_a_shape_without_kernel_is_refused(make: Callable[..., Any],
         to_2_4(result)
 
 
+class TwoDimensionsOnly(torch.Tensor):
+    """A weight that, like a packed one, is multiplied by a matrix and by nothing else."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.nn.functional.linear:
+            return super().__torch_function__(func, types, args, kwargs or {})
+        if args[0].ndim != 2:
+            raise NotImplementedError("expand.default is not implemented")
+        with torch._C.DisableTorchFunctionSubclass():  # what comes out is a plain tensor
+            return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(7, 64), (3, 5, 64), (2, 3, 5, 64), (64,)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_packed_weight_meets_a_matrix_whatever_the_shape_of_the_inputs(
+    shape: tuple[int, ...], bias: bool
+) -> None:
+    dense, packed = torch.nn.Linear(64, 32, bias=bias), sparse.Linear24(64, 32, bias=bias)
+    packed.load_state_dict(dense.state_dict())
+    packed.weight = torch.nn.Parameter(
+        dense.weight.detach().as_subclass(TwoDimensionsOnly), requires_grad=False
+    )
+    inputs = torch.randn(shape)
+    assert torch.allclose(packed(inputs), dense(inputs), atol=1e-5)
+    if len(shape) > 2:
+        turned = inputs.transpose(0, 1)  # not contiguous
+        assert torch.allclose(packed(turned), dense(turned), atol=1e-5)
+        with pytest.raises(NotImplementedError, match="expand"):
+            torch.nn.functional.linear(inputs, packed.weight)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_model_is_packed_into_layers_that_flatten(
+    monkeypatch: pytest.MonkeyPatch, wide_model: Any, ids: Any, logits: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(sparse, "_pack", lambda weight: weight.as_subclass(TwoDimensionsOnly))
+    result = prune(wide_model, pattern="2:4", calibration=ids)
+    packed = to_2_4(result)
+    assert torch.allclose(logits(packed.model, ids), logits(result.model, ids), atol=0.1)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(NO_KERNEL, reason="needs a GPU with sparse tensor cores")
 def test_the_kernel_computes_what_the_dense_model_does(
