@@ -56,8 +56,11 @@ def producers(cells: Sequence[Cell], wanted: Iterable[str] | None = None) -> dic
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The names of producers that differ between two recordings, or are in one of them only."""
-    return sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    """The names of producers that were not the same then.
+
+    One that is no longer among them says nothing: whatever called it changed, or never did call it.
+    """
+    return sorted(name for name, digest in now.items() if then.get(name) != digest)
 
 
 def _behind(
@@ -180,13 +183,25 @@ def _functions(targets: Sequence[Any]) -> Parts:
         if _room(own) in LEAF_ROOMS:
             continue
         known = vars(sys.modules[own.__module__]) | _imported(tree)
-        for node in ast.walk(tree):
+        for node in _walk_what_runs(tree):
             other = _resolve(node, known)
             if isinstance(node, ast.Name) and isinstance(other, int | float | str | tuple):
                 parts[f"{own.__module__}.{node.id}"] = _digest(repr(other))
             elif inspect.isfunction(other) or inspect.isclass(other):
                 waiting.append(other)
     return parts
+
+
+def _walk_what_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those of annotations, which name types and call nothing."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for field, value in ast.iter_fields(node):
+            if field not in ("annotation", "returns"):
+                children = value if isinstance(value, list) else [value]
+                waiting += [child for child in children if isinstance(child, ast.AST)]
 
 
 def _name(target: Any) -> str | None:
