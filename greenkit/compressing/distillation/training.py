@@ -110,11 +110,12 @@ def train(
             step_loss = 0.0
             for ids in batch.chunk(plan.accumulate):
                 told = None
-                with torch.autocast(device.type, low, enabled=low is not torch.float32):
-                    if ask is not None:
-                        ledger.enter(TEACHER)
+                if ask is not None:
+                    ledger.enter(TEACHER)
+                    with _autocast(device, low):
                         told = ask(ids)
-                    ledger.enter(STUDENT)
+                ledger.enter(STUDENT)
+                with _autocast(device, low):
                     value = loss(ids, told) / plan.accumulate
                 scaler.scale(value).backward()  # type: ignore[no-untyped-call]
                 step_loss += value.item()
@@ -183,6 +184,12 @@ def _check(
             raise ValueError("A budget in joules needs a meter: pass meter=.")
         if not meter.curves:
             meter.between(0.0, 0.0)  # raises, with all reasons
+
+
+def _autocast(device: torch.device, low: torch.dtype) -> torch.autocast:
+    """Arithmetic in this dtype; each who works has its own, so that the teacher's narrow copies of
+    its weights are gone before the student needs memory."""
+    return torch.autocast(device.type, low, enabled=low is not torch.float32)
 
 
 @contextmanager

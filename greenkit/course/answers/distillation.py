@@ -1,4 +1,4 @@
-"""Exercises of lab 06: softened probabilities, break-even, blocks to keep, the soft gradient."""
+"""Exercises of lab 06: a lesson's price, stored answers, blocks to keep, the reverse gradient."""
 
 from __future__ import annotations
 
@@ -11,65 +11,66 @@ from greenkit.course.exercises import NotRight, close, exercise, needs_function
 LAB = "distillation"
 
 
-@exercise(LAB, "softened")
-def softened(answer: Callable[[list[float], float], Any]) -> None:
-    """Probabilities of logits at a temperature."""
+@exercise(LAB, "lesson")
+def lesson(answer: Callable[[float, float], float]) -> None:
+    """Operations of a training step with a teacher over one without."""
     needs_function(answer)
-    logits = [3.0, 1.0, -1.0]
-    wanted = _softmax(logits, 2.0)
-    got = _numbers(answer(list(logits), 2.0), len(logits))
-    if _same(got, _softmax(logits, 1.0)):
-        raise NotRight("That is the softmax at temperature 1: divide the logits by temperature.")
-    if _same(got, _softmax(logits, 0.5)):
+    teacher, student = 3.0, 1.5
+    got = answer(teacher, student)
+    if close(got, 1 + teacher / student):
         raise NotRight(
-            "You multiplied by the temperature, and so a higher one sharpens. It should soften: "
-            "divide the logits by it."
+            "Either the teacher goes back as well, or the student only forward. The teacher "
+            "answers: one pass. The student is trained: forward, and back at twice the cost."
         )
-    if _same(got, [p / 2 for p in _softmax(logits, 1.0)]):
-        raise NotRight("Divide the logits by the temperature, not the probabilities.")
-    if _same(got, [math.exp(z / 2) for z in logits]):
-        raise NotRight("Probabilities add up to 1: divide each power by the sum of all.")
-    if not _same(got, wanted):
-        raise NotRight(f"For {logits} at temperature 2 expected {_list(wanted)}; got {_list(got)}.")
-    large = [1000.0, 998.0, 0.0]
-    try:
-        got = _numbers(answer(list(large), 1.0), len(large))
-    except OverflowError:
-        got = [math.nan]
-    if not _same(got, _softmax(large, 1.0)):
-        raise NotRight(
-            f"Right for small logits, but the exponential of {large[0]:g} overflows. Subtract the "
-            "largest logit from all of them first: that changes no probability."
-        )
+    if close(got, 1 + teacher / (2 * student)):
+        raise NotRight("Back costs twice forward, and forward is to be counted as well: three.")
+    if close(got, 3 * student / (teacher + 3 * student)):
+        raise NotRight("That is the step without a teacher over the lesson: turn it round.")
+    if close(got, teacher / (3 * student)):
+        raise NotRight("That is what the teacher adds to a step of 1: the step itself is missing.")
+    if close(got, teacher / (teacher + 3 * student)):
+        raise NotRight("That is the teacher's share of a lesson: divide by a step without one.")
+    for teacher, student in ((3.0, 1.5), (3.0, 1.0), (8e8, 6e8), (2.0, 40.0)):
+        wanted = 1 + teacher / (3 * student)
+        if not close(got := answer(teacher, student), wanted):
+            raise NotRight(
+                f"With {teacher:g} operations of the teacher and {student:g} of the student for a "
+                f"pass forward expected {wanted:.4g}; got {got:.4g}."
+            )
 
 
-@exercise(LAB, "pay_back")
-def pay_back(answer: Callable[[float, float, float, float], float]) -> None:
-    """Served tokens that pay back a distillation, the teacher's part charged."""
+@exercise(LAB, "stored_answers")
+def stored_answers(answer: Callable[[float, float, int, float, float], float]) -> None:
+    """Tokens that each of several students serves until it has paid its share."""
     needs_function(answer)
-    student_j, teacher_j, dense_j, small_j = 600.0, 300.0, 0.3, 0.25
-    got = answer(student_j, teacher_j, dense_j, small_j)
+    student_j, teacher_j, students, dense_j, small_j = 600.0, 300.0, 3, 0.3, 0.25
+    got = answer(student_j, teacher_j, students, dense_j, small_j)
     saved = dense_j - small_j
+    if close(got, (student_j + teacher_j) / saved):
+        raise NotRight("The teacher answers once for all: each student owes a share of it.")
+    if close(got, (student_j + teacher_j) / students / saved):
+        raise NotRight("Each student is trained by itself: only the teacher's joules are shared.")
     if close(got, student_j / saved):
-        raise NotRight("The teacher worked too: its joules belong to the student's training.")
-    if close(got, (student_j - teacher_j) / saved):
-        raise NotRight("The teacher's joules are spent as well: add them, do not subtract them.")
-    if close(got, (student_j + teacher_j) / dense_j):
+        raise NotRight("The teacher worked too: its joules are shared, and not forgotten.")
+    if close(got, (students * student_j + teacher_j) / saved):
+        raise NotRight("Those are the tokens of all students together: how many has each?")
+    if close(got, (student_j + students * teacher_j) / saved):
+        raise NotRight("The stored answers cost once, however many students read them: divide.")
+    if close(got, (student_j + teacher_j / students) / dense_j):
         raise NotRight(
             "A served token does not save all that the dense model takes for it: the student "
             "takes joules too. Only the difference pays back."
         )
-    if close(got, (student_j + teacher_j) / small_j):
-        raise NotRight("Divide by what a token *saves*, not by what the student takes for it.")
-    if not close(got, (student_j + teacher_j) / saved):
+    if not close(got, (student_j + teacher_j / students) / saved):
         raise NotRight(
-            "900 J of training and 0.05 J saved for each token are paid back after 18,000 tokens; "
-            f"your function says {got}."
+            "700 J for each student and 0.05 J saved for each token are paid back after 14,000 "
+            f"tokens; your function says {got}."
         )
-    if not close(answer(50.0, 0.0, 2.0, 1.0), 50.0):
-        raise NotRight("Right with a teacher, but not for plain fine-tuning, where it takes 0 J.")
+    for values, wanted in (((50.0, 30.0, 1, 2.0, 1.0), 80.0), ((50.0, 0.0, 4, 2.0, 1.0), 50.0)):
+        if not close(got := answer(*values), wanted):
+            raise NotRight(f"Right for the example; for {values} expected {wanted:g}, got {got}.")
     for small in (0.3, 0.4):
-        if _infinite(answer, student_j, teacher_j, dense_j, small):
+        if _infinite(answer, student_j, teacher_j, students, dense_j, small):
             continue
         raise NotRight(
             f"A student that takes {small} J a token where the dense model takes {dense_j} J never "
@@ -110,50 +111,53 @@ def blocks_to_keep(answer: Callable[[list[float], int], Any]) -> None:
             )
 
 
-@exercise(LAB, "gradient")
-def gradient(answer: Callable[[list[float], list[float], float], Any]) -> None:
-    """Gradient of T² · KL(teacher ‖ student) with respect to the student's logits."""
+@exercise(LAB, "reverse_gradient")
+def reverse_gradient(answer: Callable[[list[float], list[float]], Any]) -> None:
+    """Gradient of KL(student ‖ teacher) with respect to the student's logits."""
     needs_function(answer)
-    mine, theirs, hot = [2.0, 0.0, 1.0], [0.5, 1.5, -1.0], 4.0
-    got = _numbers(answer(list(mine), list(theirs), hot), len(mine))
-    p, q = _softmax(theirs, hot), _softmax(mine, hot)
-    bare = [b - a for a, b in zip(p, q, strict=True)]
-    if _same(got, [-hot * d for d in bare]):
+    mine, theirs = [2.0, 0.0, 1.0], [0.5, 1.5, -1.0]
+    got = _numbers(answer(list(mine), list(theirs)), len(mine))
+    p, q = _softmax(theirs, 1.0), _softmax(mine, 1.0)
+    wanted = _reverse(mine, theirs)
+    surplus = [math.log(b / a) for a, b in zip(p, q, strict=True)]
+    if _same(got, [-slope for slope in wanted]):
         raise NotRight(
-            "The sign is turned: where the student gives a token more than its teacher (q > p) the "
-            "loss grows with that logit."
+            "The sign is turned: this is the way down, and the gradient points up. The student's "
+            "surplus over its teacher is ln q - ln p."
         )
-    if _same(got, bare):
+    if _same(got, [b - a for a, b in zip(p, q, strict=True)]):
+        raise NotRight("That is the gradient of the forward divergence, KL(teacher ‖ student).")
+    if _same(got, [b * one for b, one in zip(q, surplus, strict=True)]):
         raise NotRight(
-            "That is q - p. The loss carries T², and the logits are divided by T within it: one "
-            "factor T is left."
+            "Those are the terms of the divergence. Raising one logit lowers all other "
+            "probabilities: subtract what that costs, the divergence itself, within each term."
         )
-    if _same(got, [d / hot for d in bare]):
-        raise NotRight("That is the gradient of the KL divergence alone: the loss carries T².")
-    if _same(got, [hot**2 * d for d in bare]):
+    if _same(got, [b * (one + 1) for b, one in zip(q, surplus, strict=True)]):
         raise NotRight(
-            "The logits are divided by T within the loss, so one of the two factors T goes: the "
-            "chain rule."
+            "That is q times the derivative with respect to q_i. But a logit moves every q_j: sum "
+            "over all of them, with dq_i/dz_j = q_i (1 if i = j else 0) - q_i q_j."
         )
-    cold = [b - a for a, b in zip(_softmax(theirs, 1.0), _softmax(mine, 1.0), strict=True)]
-    if _same(got, cold) or _same(got, [hot * d for d in cold]):
-        raise NotRight("Both probabilities are taken at the temperature, and not at 1.")
-    hard = [float(z == max(theirs)) for z in theirs]
-    if _same(got, [hot * (b - a) for a, b in zip(hard, q, strict=True)]):
-        raise NotRight("That is the gradient for the likeliest token alone: use all of p.")
-    for student, teacher, temperature in (
-        (mine, theirs, hot),
-        ([1.0, 2.0], [1.0, 2.0], 3.0),
-        ([0.0, 1.0, 2.0, 3.0], [3.0, 1.0, 0.0, 1.0], 0.5),
+    if _same(got, _reverse(theirs, mine)):
+        raise NotRight("Teacher and student are swapped: the first argument is the student's.")
+    for student, teacher in (
+        (mine, theirs),
+        ([1.0, 2.0], [1.0, 2.0]),
+        ([0.0, 1.0, 2.0, 3.0], [3.0, 1.0, 0.0, 1.0]),
     ):
-        got = _numbers(answer(list(student), list(teacher), temperature), len(student))
-        p, q = _softmax(teacher, temperature), _softmax(student, temperature)
-        wanted = [temperature * (b - a) for a, b in zip(p, q, strict=True)]
-        if not _same(got, wanted):
+        got = _numbers(answer(list(student), list(teacher)), len(student))
+        if not _same(got, wanted := _reverse(student, teacher)):
             raise NotRight(
-                f"For a student with {student}, a teacher with {teacher} and T = {temperature:g} "
-                f"expected {_list(wanted)}; got {_list(got)}."
+                f"For a student with {student} and a teacher with {teacher} expected "
+                f"{_list(wanted)}; got {_list(got)}."
             )
+
+
+def _reverse(student: Sequence[float], teacher: Sequence[float]) -> list[float]:
+    """The gradient of KL(q ‖ p): q_i (ln q_i / p_i - KL)."""
+    p, q = _softmax(teacher, 1.0), _softmax(student, 1.0)
+    surplus = [math.log(b / a) for a, b in zip(p, q, strict=True)]
+    divergence = sum(b * one for b, one in zip(q, surplus, strict=True))
+    return [b * (one - divergence) for b, one in zip(q, surplus, strict=True)]
 
 
 def _softmax(logits: Sequence[float], temperature: float) -> list[float]:
@@ -194,7 +198,7 @@ def _list(values: Sequence[float]) -> str:
     return "[" + ", ".join(f"{value:.3f}" for value in values) + "]"
 
 
-def _infinite(answer: Callable[[float, float, float, float], float], *values: float) -> bool:
+def _infinite(answer: Callable[..., float], *values: float) -> bool:
     """Whether the answer is infinity; a division by zero is none."""
     try:
         got = answer(*values)

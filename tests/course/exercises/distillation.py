@@ -11,23 +11,23 @@ def softmax(logits, temperature):
     return [power / sum(powers) for power in powers]
 
 
-def naive_softmax(logits, temperature):
-    powers = [math.exp(z / temperature) for z in logits]
-    return [power / sum(powers) for power in powers]
+def price(teacher, student):
+    return (teacher + 3 * student) / (3 * student)
 
 
-def torch_softmax(logits, temperature):
-    return torch.softmax(torch.tensor(logits) / temperature, 0)
+def price_by_passes(teacher, student):
+    forward, back = student, 2 * student
+    return 1 + teacher / (forward + back)
 
 
-def paid_back(student, teacher, dense, small):
-    return math.inf if small >= dense else (student + teacher) / (dense - small)
+def shared(student, teacher, students, dense, small):
+    return math.inf if small >= dense else (student + teacher / students) / (dense - small)
 
 
-def paid_back_by_hand(student, teacher, dense, small):
+def shared_by_hand(student, teacher, students, dense, small):
     if dense - small <= 0:
         return float("inf")
-    return student / (dense - small) + teacher / (dense - small)
+    return (students * student + teacher) / (students * dense - students * small)
 
 
 def kept(influence, blocks):
@@ -55,66 +55,77 @@ def later_of_ties(influence, blocks):
     return sorted([0, len(influence) - 1, *best])
 
 
-def slope(student, teacher, temperature):
-    p, q = softmax(teacher, temperature), softmax(student, temperature)
-    return [temperature * (b - a) for a, b in zip(p, q, strict=True)]
+def surplus_of(student, teacher):
+    p, q = softmax(teacher, 1.0), softmax(student, 1.0)
+    return q, [math.log(b / a) for a, b in zip(p, q, strict=True)]
 
 
-def slope_by_torch(student, teacher, temperature):
+def slope(student, teacher):
+    q, surplus = surplus_of(student, teacher)
+    mean = sum(b * one for b, one in zip(q, surplus, strict=True))
+    return [b * (one - mean) for b, one in zip(q, surplus, strict=True)]
+
+
+def slope_by_jacobian(student, teacher):
+    q, surplus = surplus_of(student, teacher)
+    numbers = range(len(q))
+    return tuple(sum((surplus[i] + 1) * q[i] * ((i == j) - q[j]) for i in numbers) for j in numbers)
+
+
+def slope_by_torch(student, teacher):
     logits = torch.tensor(student, requires_grad=True)
-    log_q = torch.log_softmax(logits / temperature, 0)
-    p = torch.softmax(torch.tensor(teacher) / temperature, 0)
-    (temperature**2 * (p * (p.log() - log_q)).sum()).backward()
+    log_q = torch.log_softmax(logits, 0)
+    log_p = torch.log_softmax(torch.tensor(teacher), 0)
+    (log_q.exp() * (log_q - log_p)).sum().backward()
     return logits.grad
 
 
-def slope_times(factor):
-    """The gradient with another factor than T before q - p."""
-    return lambda s, t, T: [factor(T) * d / T for d in slope(s, t, T)]
+def forward_slope(student, teacher):
+    p, q = softmax(teacher, 1.0), softmax(student, 1.0)
+    return [b - a for a, b in zip(p, q, strict=True)]
 
 
-def slope_at_one(student, teacher, temperature):
-    return [temperature * d for d in slope(student, teacher, 1.0)]
-
-
-def slope_of_hard_label(student, teacher, temperature):
-    hard = [float(z == max(teacher)) for z in teacher]
-    q = softmax(student, temperature)
-    return [temperature * (b - a) for a, b in zip(hard, q, strict=True)]
+def terms(student, teacher, more=0):
+    q, surplus = surplus_of(student, teacher)
+    return [b * (one + more) for b, one in zip(q, surplus, strict=True)]
 
 
 RIGHT = {
-    "softened": [softmax, torch_softmax, lambda z, t: tuple(softmax(z, t))],
-    "pay_back": [paid_back, paid_back_by_hand],
+    "lesson": [price, price_by_passes],
+    "stored_answers": [shared, shared_by_hand],
     "blocks_to_keep": [kept, kept_by_removal],
-    "gradient": [slope, slope_by_torch],
+    "reverse_gradient": [slope, slope_by_jacobian, slope_by_torch],
 }
 
 WRONG = {
-    "softened": [
-        (lambda z, t: softmax(z, 1.0), "at temperature 1"),
-        (lambda z, t: softmax(z, 1 / t), "multiplied by the temperature"),
-        (lambda z, t: [p / t for p in softmax(z, 1.0)], "not the probabilities"),
-        (lambda z, t: [math.exp(x / t) for x in z], "add up to 1"),
-        (naive_softmax, "overflows"),
-        (lambda z, t: torch.tensor(z).div(t).exp() / torch.tensor(z).div(t).exp().sum(), "overflo"),
-        (lambda z, t: [1 / len(z)] * len(z), r"expected \[0.665, 0.245, 0.090\]"),
-        (lambda z, t: softmax(z, t)[:-1], "must be 3 numbers"),
-        (lambda z, t: max(softmax(z, t)), "must be 3 numbers"),
-        (lambda z, t: [str(p) for p in softmax(z, t)], "must be a number"),
-        ([0.7, 0.2, 0.1], "without calling"),
+    "lesson": [
+        (lambda t, s: (t + s) / s, "The student is trained"),
+        (lambda t, s: (3 * t + 3 * s) / (3 * s), "The teacher answers: one pass"),
+        (lambda t, s: (t + 2 * s) / (2 * s), "forward is to be counted as well"),
+        (lambda t, s: 1 / price(t, s), "turn it round"),
+        (lambda t, s: t / (3 * s), "the step itself is missing"),
+        (lambda t, s: t / (t + 3 * s), "teacher's share"),
+        (lambda t, s: 5 / 3, "With 3 operations"),
+        (lambda t, s: t + 3 * s, "expected 1.667"),
+        (lambda t, s: "1.7", "must be a number"),
+        (1.4, "without calling"),
     ],
-    "pay_back": [
-        (lambda s, t, d, m: s / (d - m), "The teacher worked too"),
-        (lambda s, t, d, m: (s - t) / (d - m), "do not subtract"),
-        (lambda s, t, d, m: (s + t) / d, "the difference pays back"),
-        (lambda s, t, d, m: (s + t) / m, "what a token \\*saves\\*"),
-        (lambda s, t, d, m: (s + t) * (d - m), "after 18,000 tokens"),
-        (lambda s, t, d, m: 18000.0, "plain fine-tuning"),
-        (lambda s, t, d, m: (s + t) / (d - m), "never pays back"),
-        (lambda s, t, d, m: (s + t) / (d - m) if d != m else math.inf, "takes 0.4 J"),
-        (lambda s, t, d, m: (s + t) / abs(d - m) if d != m else math.inf, "never pays back"),
-        (lambda s, t, d, m: "many", "must be a number"),
+    "stored_answers": [
+        (lambda s, t, n, d, m: (s + t) / (d - m), "owes a share"),
+        (lambda s, t, n, d, m: (s + t) / n / (d - m), "only the teacher's joules are shared"),
+        (lambda s, t, n, d, m: s / (d - m), "not forgotten"),
+        (lambda s, t, n, d, m: (n * s + t) / (d - m), "of all students together"),
+        (lambda s, t, n, d, m: (s + n * t) / (d - m), "cost once"),
+        (lambda s, t, n, d, m: (s + t / n) / d, "the difference pays back"),
+        (lambda s, t, n, d, m: (s + t / n) / m, "after 14,000"),
+        (lambda s, t, n, d, m: (s + t / 3) / (d - m), "expected 80"),
+        (lambda s, t, n, d, m: 14000.0, "expected 80"),
+        (lambda s, t, n, d, m: (s + t / n) / (d - m), "never pays back"),
+        (
+            lambda s, t, n, d, m: (s + t / n) / (d - m) if d != m else math.inf,
+            "takes 0.4 J",
+        ),
+        (lambda s, t, n, d, m: "many", "must be a number"),
     ],
     "blocks_to_keep": [
         (lambda i, n: sorted(sorted(range(len(i)), key=i.__getitem__)[:n]), "least influence"),
@@ -131,16 +142,15 @@ WRONG = {
         (lambda i, n: n, "list of block numbers"),
         (lambda i, n: [float(k) for k in kept(i, n)], "list of block numbers"),
     ],
-    "gradient": [
-        (slope_times(lambda t: -t), "sign is turned"),
-        (slope_times(lambda t: 1), "That is q - p"),
-        (slope_times(lambda t: 1 / t), "KL divergence alone"),
-        (slope_times(lambda t: t**2), "chain rule"),
-        (slope_at_one, "not at 1"),
-        (lambda s, t, T: slope(s, t, 1.0), "not at 1"),
-        (slope_of_hard_label, "likeliest token alone"),
-        (lambda s, t, T: slope(s, t, T) if T == 4 else slope(s, t, 1.0), "T = 0.5"),
-        (lambda s, t, T: [0.0] * len(s), "expected"),
-        (lambda s, t, T: sum(slope(s, t, T)), "must be 3 numbers"),
+    "reverse_gradient": [
+        (lambda s, t: [-one for one in slope(s, t)], "sign is turned"),
+        (forward_slope, "forward divergence"),
+        (terms, "terms of the divergence"),
+        (lambda s, t: terms(s, t, 1), "moves every q_j"),
+        (lambda s, t: slope(t, s), "swapped"),
+        (lambda s, t: slope(s, t) if len(s) == 3 else forward_slope(s, t), r"student with \[0.0"),
+        (lambda s, t: [0.0] * len(s), "expected"),
+        (lambda s, t: sum(slope(s, t)), "must be 3 numbers"),
+        (lambda s, t: slope(s, t)[:-1], "must be 3 numbers"),
     ],
 }
