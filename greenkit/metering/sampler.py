@@ -216,6 +216,8 @@ def _read_what_is_due(channel: _Channel, slow: SlowCounter) -> None:
             slow.counted(read.before_s, read.after_s, read.value, channel.cost_s)
         elif (watts := sensor.watts()) is not None:
             slow.sampled((before + time.perf_counter()) / 2, watts)
+        else:
+            slow.looked_in_vain(before)
     except Exception as error:
         slow.failed(before, _reason(channel, error))
     after = time.perf_counter()

@@ -60,6 +60,7 @@ class SlowCounter:
         self._moved_s = 0.0
         self._paired = False
         self._looked: tuple[float, float] | None = None  # when, watts
+        self._pause_until_s = 0.0  # no look at the power before
 
     # -- what to read next -------------------------------------------------------------------
 
@@ -78,8 +79,8 @@ class SlowCounter:
         return SEARCH_S + 3 * self.cost_s / self.allowance.share
 
     def _power_due_s(self, now_s: float) -> float:
-        if self._looked is None:
-            return now_s
+        if now_s < self._pause_until_s or self._looked is None:
+            return max(now_s, self._pause_until_s)
         latest_s = self._looked[0]
         walk_s = latest_s + WALK * self.updates.period_s
         if not self.updates.seen(latest_s):
@@ -156,8 +157,9 @@ class SlowCounter:
         self._last = _Count(before_s, after_s, joules, other_s)
         if moved:
             self._counts.append(self._last)
-        if self._hurry_s is not None and before_s > self._hurry_s:
-            self._hurry_s, self._hurried = None, True
+        self._hurried = self._hurry_s is not None and before_s > self._hurry_s
+        if self._hurried:
+            self._hurry_s = None
         self._draw()
 
     def sampled(self, time_s: float, watts: float) -> None:
@@ -174,6 +176,10 @@ class SlowCounter:
         self._looked = (time_s, watts)
         self.curve.sampled_w = watts
         self._draw()
+
+    def looked_in_vain(self, time_s: float) -> None:
+        """The device did not tell its power at an instant."""
+        self._pause_until_s = time_s + self.updates.period_s
 
     def _came_s(self, before_s: float, time_s: float, *, changed: bool) -> float | None:
         """When the sample came that was seen at an instant, and not at the look before; None where

@@ -172,6 +172,22 @@ def test_a_card_that_draws_nothing_for_a_while_is_metered():
     assert curve.energy(20.0, 40.0) == pytest.approx(truth, rel=0.02)
 
 
+def test_a_card_that_stops_telling_its_power_is_not_asked_without_end(slow):
+    drive(slow, constant(200), 0.01, 10.0)
+    asked, time_s = 0, 10.0
+    while time_s < 15.0:
+        due_s, counter = slow.next(time_s)
+        time_s = max(time_s, due_s) + 0.0001
+        if counter:
+            slow.counted(time_s, time_s + 0.005, 200 * int(time_s * 10) / 10, 0.005)
+            slow.allowance.spend(time_s, 0.005)
+        else:
+            slow.looked_in_vain(time_s)
+            asked += 1
+    assert asked <= 5.0 / 0.1 + 2
+    assert slow.curve.settled_s > 13.0
+
+
 def test_whoever_hurries_gets_a_reading_within_three_ticks(slow):
     drive(slow, constant(200), 0.01, 10.0)
     slow.allowance.spend(10.0, 1.0)  # nothing is left for a hundred seconds
