@@ -8,6 +8,7 @@ no thread. All times are seconds of one clock.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from greenkit.metering.anchors import Anchor, Anchors
@@ -47,7 +48,7 @@ class SlowCounter:
         self.cost_s = 0.0  # of a read of the counter
         self._read_s = 0.0  # how long it takes
         self._hurry_s: float | None = None
-        self._hurried = False
+        self._urgent_s = -math.inf  # reads up to then do not wait for the ticks to be found
         self._stuck_j: float | None = None  # what the counter shows since it stands still
         self._base: float | None = None  # what the counter shows at 0 J
         self._begin_anew()
@@ -157,9 +158,8 @@ class SlowCounter:
         self._last = _Count(before_s, after_s, joules, other_s)
         if moved:
             self._counts.append(self._last)
-        self._hurried = self._hurry_s is not None and before_s > self._hurry_s
-        if self._hurried:
-            self._hurry_s = None
+        if self._hurry_s is not None and before_s > self._hurry_s:
+            self._hurry_s, self._urgent_s = None, before_s
         self._draw()
 
     def sampled(self, time_s: float, watts: float) -> None:
@@ -210,7 +210,7 @@ class SlowCounter:
         while self._counts:
             count = self._counts[0]
             low_s, high_s = self._tick_of(count)
-            searching = latest_s - count.before_s < SEARCH_S and not self._hurried
+            searching = latest_s - count.before_s < SEARCH_S and count.before_s > self._urgent_s
             if high_s - low_s > VAGUE_S and searching:
                 return
             behind = self._anchors.samples[-1:] and self._anchors.samples[-1].time_s >= high_s
