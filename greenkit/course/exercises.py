@@ -45,7 +45,7 @@ def numbers_of(got: Any, count: int, what: str) -> list[float]:
     if hasattr(got, "tolist"):
         got = got.tolist()
     if not isinstance(got, list | tuple) or len(got) != count:
-        raise NotRight(f"Return {count} {what}, not {got!r}.")
+        raise NotRight(f"The answer must be {count} {what}, but it is {got!r}.")
     return [number_of(value) for value in got]
 
 

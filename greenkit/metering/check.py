@@ -11,10 +11,9 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from greenkit.metering.meter import EnergyMeter
 from greenkit.metering.nvml import discover
@@ -50,7 +49,7 @@ class Check:
         return tuple(sentence for sentence, holds in promised.items() if not holds)
 
 
-def check(seconds: float = 10.0, load: AbstractContextManager[Any] | None = None) -> Check:
+def check(seconds: float = 10.0, load: AbstractContextManager[None] | None = None) -> Check:
     """Meter the first NVIDIA GPU and its counter side by side for so many seconds under a load.
 
     Raises SensorError where there is no GPU with an energy counter.
@@ -113,7 +112,7 @@ def _window_s(meter: EnergyMeter) -> float:
 
 
 @contextmanager
-def gpu_load() -> Any:
+def gpu_load() -> Iterator[None]:
     """Matrix products for `WORK_S`, then nothing for `REST_S`, again and again, in a thread."""
     import torch
 

@@ -17,7 +17,7 @@ from greenkit.metering.discovery import Discovery
 from greenkit.metering.overhead import OVERHEAD
 from greenkit.metering.report import report
 from greenkit.metering.sampler import sampler
-from greenkit.metering.sensor import CounterWithPower, Sensor, SensorError
+from greenkit.metering.sensor import Sensor, SensorError, has_power_beside
 from greenkit.metering.window import NotMeasuredError, Window, headline
 
 __all__ = ["EnergyMeter", "NotMeasuredError", "Window"]
@@ -75,7 +75,7 @@ class EnergyMeter(ContextDecorator):
         self.synchronize()
         with ExitStack() as undo:
             curves: list[EnergyCurve] = []
-            counters = sum(isinstance(sensor, CounterWithPower) for sensor in self.sensors)
+            counters = sum(map(has_power_beside, self.sensors))
             for sensor in self.sensors:
                 curves.append(sampler().attach(sensor, self.overhead / max(1, counters)))
                 undo.callback(sampler().detach, sensor)

@@ -147,7 +147,8 @@ def _sensor(library: Library, card: Card, reasons: list[str]) -> NvmlSensor | No
             quantum_j=0.001 if method.kind is Kind.TICKS else 0.0,
             note="module of CPU and GPU" if scope == SCOPE_MODULE else "whole board",
         )
-        return NvmlSensor(card, info, method, _instantaneous(nvml, handle, methods[1:]))
+        beside = methods[1:] if method.kind is Kind.TICKS else ()
+        return NvmlSensor(card, info, method, _instantaneous(nvml, handle, beside))
     reasons.append(
         f"nvml:{card.index} ({card.name}) has neither an energy counter nor a power reading above "
         "0 W; virtual and embedded GPUs often have none"

@@ -19,7 +19,13 @@ from typing import cast
 from greenkit.foundations import Domain, Provenance
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.overhead import OVERHEAD, Allowance
-from greenkit.metering.sensor import CounterWithPower, Kind, Sensor, SensorError
+from greenkit.metering.sensor import (
+    CounterWithPower,
+    Kind,
+    Sensor,
+    SensorError,
+    has_power_beside,
+)
 from greenkit.metering.slow_counter import SlowCounter
 
 PATIENCE_S = 1.0  # how long to wait for a sensor that does not answer, or for a tick
@@ -136,7 +142,7 @@ class Sampler:
     def _weigh(self, channel: _Channel) -> None:
         """Find out what a counter's reads cost, and whether they must be few."""
         sensor = channel.sensor
-        if not isinstance(sensor, CounterWithPower) or sensor.info.kind is not Kind.TICKS:
+        if not has_power_beside(sensor):
             return
         with channel.reading, contextlib.suppress(Exception):  # the next read will say why
             most_s = channel.overhead / READS_PER_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from greenkit.foundations import Domain, Provenance
 
@@ -64,3 +64,8 @@ class CounterWithPower(Sensor, Protocol):
 
     def watts(self) -> float | None:
         """Watts now, or None where the device does not tell; raises SensorError."""
+
+
+def has_power_beside(sensor: Sensor) -> TypeGuard[CounterWithPower]:
+    """True for a counter that ticks and whose device tells its power, too."""
+    return sensor.info.kind is Kind.TICKS and isinstance(sensor, CounterWithPower)

@@ -48,11 +48,6 @@ class Stretch:
         """Mean power times length."""
         return self.mean_w * self.length_s
 
-    def room(self, joules: float, more: float) -> float:
-        """How far its energy may go on from `joules` in the direction of `more`."""
-        low, high = sorted((self.first_w * self.length_s, self.last_w * self.length_s))
-        return max(0.0, high - joules) if more > 0 else max(0.0, joules - low)
-
     def within(self, joules: float) -> float:
         """The energy closest to `joules` that power between the two levels can have."""
         low, high = sorted((self.first_w * self.length_s, self.last_w * self.length_s))
@@ -135,13 +130,14 @@ def fit(parts: Sequence[Stretch], joules: float) -> list[float]:
     fitted = [part.joules for part in parts]
     for _ in range(ROUNDS):
         lacking = joules - sum(fitted)
-        room = [p.room(energy, lacking) for p, energy in zip(parts, fitted, strict=True)]
-        doubt = sum(p.variance for p, left in zip(parts, room, strict=True) if left)
+        movable = [
+            i for i, part in enumerate(parts) if part.within(fitted[i] + lacking) != fitted[i]
+        ]
+        doubt = sum(parts[i].variance for i in movable)
         if not doubt:
             break
-        for i, part in enumerate(parts):
-            if room[i]:
-                fitted[i] = part.within(fitted[i] + lacking * part.variance / doubt)
+        for i in movable:
+            fitted[i] = parts[i].within(fitted[i] + lacking * parts[i].variance / doubt)
     total = sum(fitted)
     if total > NOTHING * joules:
         return [energy * joules / total for energy in fitted]

@@ -120,16 +120,14 @@ def test_a_recorded_part_keeps_what_is_uncertain():
 
 def drive(slow, wave, start_s, until_s, *, shown_j=lambda joules: joules):
     """Read as the sampler does, the counter through `shown_j`."""
-    card, time_s = virtual.sensor(wave), start_s
-    while time_s < until_s:
-        due_s, counter = slow.next(time_s)
-        time_s = max(time_s, due_s) + 0.0001
-        slow.allowance.spend(time_s, 0.005 if counter else 0.00015)
-        if counter:
-            slow.counted(time_s, time_s + 0.005, shown_j(card.read_at(time_s)), 0.005)
-            time_s += 0.005
-        else:
-            slow.sampled(time_s, virtual.mean_power(wave, time_s, 0.1, 0.031))
+    card = virtual.sensor(wave)
+    virtual.drive_slow(
+        slow,
+        start_s,
+        until_s,
+        show=lambda time_s: shown_j(card.read_at(time_s)),
+        look=lambda time_s: virtual.mean_power(wave, time_s, 0.1, 0.031),
+    )
 
 
 @pytest.fixture
@@ -174,17 +172,9 @@ def test_a_card_that_draws_nothing_for_a_while_is_metered():
 
 def test_a_card_that_stops_telling_its_power_is_not_asked_without_end(slow):
     drive(slow, constant(200), 0.01, 10.0)
-    asked, time_s = 0, 10.0
-    while time_s < 15.0:
-        due_s, counter = slow.next(time_s)
-        time_s = max(time_s, due_s) + 0.0001
-        if counter:
-            slow.counted(time_s, time_s + 0.005, 200 * int(time_s * 10) / 10, 0.005)
-            slow.allowance.spend(time_s, 0.005)
-        else:
-            slow.looked_in_vain(time_s)
-            asked += 1
-    assert asked <= 5.0 / 0.1 + 2
+    card, asked = virtual.sensor(constant(200)), []
+    virtual.drive_slow(slow, 10.0, 15.0, show=card.read_at, look=asked.append)
+    assert len(asked) <= 5.0 / 0.1 + 2
     assert slow.curve.settled_s > 13.0
 
 

@@ -6,7 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from greenkit.course.exercises import NotRight, close, exercise, needs_function
+from greenkit.course.exercises import (
+    NotRight,
+    all_close,
+    close,
+    exercise,
+    needs_function,
+    numbers_of,
+)
 
 LAB = "distillation"
 
@@ -116,36 +123,36 @@ def reverse_gradient(answer: Callable[[list[float], list[float]], Any]) -> None:
     """Gradient of KL(student ‖ teacher) with respect to the student's logits."""
     needs_function(answer)
     mine, theirs = [2.0, 0.0, 1.0], [0.5, 1.5, -1.0]
-    got = _numbers(answer(list(mine), list(theirs)), len(mine))
-    p, q = _softmax(theirs, 1.0), _softmax(mine, 1.0)
+    got = numbers_of(answer(list(mine), list(theirs)), len(mine), "numbers, one a token")
+    p, q = _softmax(theirs), _softmax(mine)
     wanted = _reverse(mine, theirs)
     surplus = [math.log(b / a) for a, b in zip(p, q, strict=True)]
-    if _same(got, [-slope for slope in wanted]):
+    if all_close(got, [-slope for slope in wanted]):
         raise NotRight(
             "The sign is turned: this is the way down, and the gradient points up. The student's "
             "surplus over its teacher is ln q - ln p."
         )
-    if _same(got, [b - a for a, b in zip(p, q, strict=True)]):
+    if all_close(got, [b - a for a, b in zip(p, q, strict=True)]):
         raise NotRight("That is the gradient of the forward divergence, KL(teacher ‖ student).")
-    if _same(got, [b * one for b, one in zip(q, surplus, strict=True)]):
+    if all_close(got, [b * one for b, one in zip(q, surplus, strict=True)]):
         raise NotRight(
             "Those are the terms of the divergence. Raising one logit lowers all other "
             "probabilities: subtract what that costs, the divergence itself, within each term."
         )
-    if _same(got, [b * (one + 1) for b, one in zip(q, surplus, strict=True)]):
+    if all_close(got, [b * (one + 1) for b, one in zip(q, surplus, strict=True)]):
         raise NotRight(
             "That is q times the derivative with respect to q_i. But a logit moves every q_j: sum "
             "over all of them, with dq_i/dz_j = q_i (1 if i = j else 0) - q_i q_j."
         )
-    if _same(got, _reverse(theirs, mine)):
+    if all_close(got, _reverse(theirs, mine)):
         raise NotRight("Teacher and student are swapped: the first argument is the student's.")
     for student, teacher in (
         (mine, theirs),
         ([1.0, 2.0], [1.0, 2.0]),
         ([0.0, 1.0, 2.0, 3.0], [3.0, 1.0, 0.0, 1.0]),
     ):
-        got = _numbers(answer(list(student), list(teacher)), len(student))
-        if not _same(got, wanted := _reverse(student, teacher)):
+        got = numbers_of(answer(list(student), list(teacher)), len(student), "numbers, one a token")
+        if not all_close(got, wanted := _reverse(student, teacher)):
             raise NotRight(
                 f"For a student with {student} and a teacher with {teacher} expected "
                 f"{_list(wanted)}; got {_list(got)}."
@@ -154,27 +161,16 @@ def reverse_gradient(answer: Callable[[list[float], list[float]], Any]) -> None:
 
 def _reverse(student: Sequence[float], teacher: Sequence[float]) -> list[float]:
     """The gradient of KL(q ‖ p): q_i (ln q_i / p_i - KL)."""
-    p, q = _softmax(teacher, 1.0), _softmax(student, 1.0)
+    p, q = _softmax(teacher), _softmax(student)
     surplus = [math.log(b / a) for a, b in zip(p, q, strict=True)]
     divergence = sum(b * one for b, one in zip(q, surplus, strict=True))
     return [b * (one - divergence) for b, one in zip(q, surplus, strict=True)]
 
 
-def _softmax(logits: Sequence[float], temperature: float) -> list[float]:
+def _softmax(logits: Sequence[float]) -> list[float]:
     largest = max(logits)
-    powers = [math.exp((z - largest) / temperature) for z in logits]
+    powers = [math.exp(z - largest) for z in logits]
     return [power / sum(powers) for power in powers]
-
-
-def _numbers(got: Any, count: int) -> list[float]:
-    """An answer as a list of plain numbers; lists, tuples, arrays and tensors will do."""
-    if hasattr(got, "tolist"):
-        got = got.tolist()
-    if not isinstance(got, list | tuple) or len(got) != count:
-        raise NotRight(f"The answer must be {count} numbers, one a token, but it is {got!r}.")
-    for value in got:
-        close(value, 0.0)
-    return [float(value) for value in got]
 
 
 def _whole(got: Any) -> list[int]:
@@ -184,14 +180,6 @@ def _whole(got: Any) -> list[int]:
     if not isinstance(got, list | tuple) or not all(type(value) is int for value in got):
         raise NotRight(f"The answer must be a list of block numbers, but it is {got!r}.")
     return list(got)
-
-
-def _same(got: Sequence[float], wanted: Sequence[float]) -> bool:
-    """True where all numbers agree; float32 of torch is precise enough."""
-    return len(got) == len(wanted) and all(
-        math.isclose(mine, theirs, rel_tol=1e-4, abs_tol=1e-6)
-        for mine, theirs in zip(got, wanted, strict=True)
-    )
 
 
 def _list(values: Sequence[float]) -> str:

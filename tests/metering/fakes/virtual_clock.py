@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.overhead import Allowance
@@ -20,6 +20,7 @@ WAVES = {
     "stairs": steps((0.5, 60), (0.5, 120), (0.5, 180), (0.5, 240)),
     "bursts": steps((0.02, 300), (0.35, 60)),  # shorter than the tick
 }
+READ_S, LOOK_S = 0.005, 0.00015  # core seconds of a dear read, and of a look at the power
 LENGTHS_S = (5.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02)
 
 
@@ -66,22 +67,47 @@ def watch_slow(
     Its power is a mean over a quarter of `sample_s`, renewed `phase_s` after the counter. Each look
     at it costs 0.15 ms. Returns the curve, what drew it, and the share of a core that it cost.
     """
-    read_s, look_s = 0.005, 0.00015
     rng, card = random.Random(seed), sensor(wave, tick_s=tick_s)
     slow = SlowCounter(EnergyCurve(card.info), Allowance(0.01, 0.0))
-    time_s, spent_s = 0.013, 0.0
+    spent_s = drive_slow(
+        slow,
+        0.013,
+        until_s,
+        show=lambda time_s: card.read_at(time_s + READ_S * rng.random()),
+        look=lambda time_s: mean_power(wave, time_s, sample_s, phase_s),
+        wake_s=lambda: 0.0005 * rng.random(),
+    )
+    return slow.curve, slow, spent_s / until_s
+
+
+def drive_slow(
+    slow: SlowCounter,
+    start_s: float,
+    until_s: float,
+    *,
+    show: Callable[[float], float],
+    look: Callable[[float], float | None],
+    wake_s: Callable[[], float] = lambda: 0.0001,
+) -> float:
+    """Read what is due when it is due; returns the core seconds that it cost.
+
+    `show` gives the counter's joules at an instant, `look` the watts, or None, and `wake_s` how
+    late a read comes.
+    """
+    time_s, spent_s = start_s, 0.0
     while time_s < until_s:
         due_s, counter = slow.next(time_s)
-        time_s = max(time_s, due_s) + 0.0005 * rng.random()
-        cost_s = read_s if counter else look_s
+        time_s = max(time_s, due_s) + wake_s()
+        cost_s = READ_S if counter else LOOK_S
         slow.allowance.spend(time_s, cost_s)
         if counter:
-            shown = card.read_at(time_s + read_s * rng.random())
-            slow.counted(time_s, time_s + read_s, shown, cost_s)
+            slow.counted(time_s, time_s + READ_S, show(time_s), cost_s)
+        elif (watts := look(time_s)) is not None:
+            slow.sampled(time_s, watts)
         else:
-            slow.sampled(time_s, mean_power(wave, time_s, sample_s, phase_s))
+            slow.looked_in_vain(time_s)
         time_s, spent_s = time_s + cost_s, spent_s + cost_s
-    return slow.curve, slow, spent_s / until_s
+    return spent_s
 
 
 def mean_power(wave: Wave, time_s: float, sample_s: float, phase_s: float) -> float:
