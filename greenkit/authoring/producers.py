@@ -2,7 +2,8 @@
 
 A record keeps these hashes beside its results, so that a result is stale only where its own
 producers changed, and the cause has a name. Claims, prints, tables, plots, docstrings, comments
-and formatting are no producers.
+and formatting are no producers. Nor are guards, which raise or do nothing: a result that was kept
+passed them. Nor is what carries a file whose hash is pinned from the network into memory.
 
 The data flow is that of names: a cell depends on the earlier cells that bind or change a name
 which it reads. Functions are followed through `greenkit` by the names in their source; where one
@@ -25,9 +26,21 @@ from greenkit.authoring.cells import Cell
 from greenkit.inputs.gguf import quiet
 
 CARRIERS = {"lab", "gk", "greenkit"}
+REFUSING = ("refuse_", "_refuse_")
 TELLING = {"claim", "decide", "doctor", "exercise", "predict", "show"}
 UNRELATED_ROOMS = {"authoring", "cli", "course", "plot"}
 LEAF_ROOMS = {"metering"}
+CARRYING_MODULES = {"greenkit.inputs.cache", "greenkit.inputs.fetching"}
+CARRYING = {
+    "greenkit.inputs.gguf.quiet",
+    "greenkit.inputs.models._ask_hub",
+    "greenkit.inputs.models._first",
+    "greenkit.inputs.models._folder",
+    "greenkit.inputs.models._hub",
+    "greenkit.inputs.models._import_transformers",
+    "greenkit.inputs.models._looks_like_folder",
+    "greenkit.inputs.models._read",
+}
 DIGITS = 10
 
 Parts = dict[str, str]
@@ -85,6 +98,45 @@ class _OnlyComputing(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
+class _WithoutGuards(ast.NodeTransformer):
+    """Leaves out statements that raise or do nothing, and handlers that only raise another way."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        binds = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.test))
+        if _only_raises(node.body) and not node.orelse and not binds:
+            return None
+        return self._filled(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        call = node.value
+        if isinstance(call, ast.Call):
+            name = ast.unparse(call.func).rpartition(".")[2]
+            if name.startswith(REFUSING):
+                return None
+        return self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
+        found = self._filled(node)
+        assert isinstance(found, ast.Try)
+        plain = not found.orelse and not found.finalbody
+        if plain and all(_only_raises(handler.body) for handler in found.handlers):
+            return found.body
+        return found
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        return self._filled(node)
+
+    def _filled(self, node: ast.AST) -> ast.AST:
+        found = super().generic_visit(node)
+        if getattr(found, "body", None) == []:
+            found.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return found
+
+
+def _only_raises(body: Sequence[ast.stmt]) -> bool:
+    return all(isinstance(statement, ast.Raise) for statement in body)
+
+
 def _tells(function: ast.expr) -> bool:
     if isinstance(function, ast.Name):
         return function.id == "print"
@@ -97,6 +149,7 @@ def _tells(function: ast.expr) -> bool:
 def _computing(source: str) -> ast.Module:
     tree = ast.parse(source)
     _OnlyComputing().visit(tree)
+    _WithoutGuards().visit(tree)
     return tree
 
 
@@ -210,7 +263,8 @@ def _name(target: Any) -> str | None:
         return None
     if not target.__module__.startswith("greenkit.") or _room(target) in UNRELATED_ROOMS:
         return None
-    return f"{target.__module__}.{target.__qualname__}"
+    name = f"{target.__module__}.{target.__qualname__}"
+    return None if name in CARRYING or target.__module__ in CARRYING_MODULES else name
 
 
 def _room(target: Any) -> str:
@@ -219,7 +273,9 @@ def _room(target: Any) -> str:
 
 @functools.cache
 def _source(target: Any) -> ast.Module:
-    return ast.parse(textwrap.dedent(inspect.getsource(target)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
+    _WithoutGuards().visit(tree)
+    return tree
 
 
 def _shape(node: Any) -> str:

@@ -98,3 +98,42 @@ def test_the_meter_counts_and_what_lies_below_it_does_not():
 def test_the_room_of_the_labs_is_no_producer():
     one = cells(keep="from greenkit.course.runs import plain\nlab.keep('x', plain(1))")
     assert not any("course" in name for name in producers(one, ["keep"])["keep"])
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "    if name == 'z':\n        raise ValueError(name)\n"
+        "    rows[name] = formulas.energy(100, hours)",
+        "    gk.refuse_nonsense(name)\n    rows[name] = formulas.energy(100, hours)",
+        "    try:\n        rows[name] = formulas.energy(100, hours)\n"
+        "    except TypeError as error:\n        raise ValueError(name) from error",
+    ],
+    ids=["guard", "call that refuses", "another error"],
+)  # fmt: skip
+def test_what_only_raises_leaves_a_result_fresh(work):
+    assert behind(work="rows = {}\ndef add(name):\n" + work) == behind()
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "    if name == 'z':\n        rows[name] = 0\n    rows[name] = formulas.energy(100, hours)",
+        "    if name == 'z':\n        raise ValueError(name)\n    else:\n"
+        "        hours = 4\n    rows[name] = formulas.energy(100, hours)",
+        "    if (hours := 4) < 3:\n        raise ValueError(name)\n"
+        "    rows[name] = formulas.energy(100, hours)",
+        "    try:\n        rows[name] = formulas.energy(100, hours)\n"
+        "    except TypeError:\n        rows[name] = 0",
+    ],
+    ids=["branch", "else", "guard that binds", "handler that computes"],
+)  # fmt: skip
+def test_what_may_do_more_than_raise_makes_a_result_stale(work):
+    assert behind(work="rows = {}\ndef add(name):\n" + work)["cell work"] != behind()["cell work"]
+
+
+def test_reading_a_pinned_file_is_no_producer():
+    made = behind(work="rows = {}\nmodel = gk.load_model()\ndef add(name):\n    rows[name] = model")
+    assert "greenkit.inputs.models.load_model" in made
+    assert "greenkit.inputs.gguf._convert" in made
+    assert not {name for name in made if "fetching" in name or name.endswith("models._read")}
