@@ -88,8 +88,8 @@ def test_the_display_carries_the_alt_text_escaped(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
     plot.trace(curve(), alt='Power <is> "high" & low')
     assert len(shown) == 1
-    assert 'alt="Power &lt;is&gt; &quot;high&quot; &amp; low"' in shown[0]["text/html"]
-    assert shown[0]["text/plain"] == 'Power <is> "high" & low'
+    assert 'aria-label="Power &lt;is&gt; &quot;high&quot; &amp; low"' in shown[0]["text/html"]
+    assert shown[0]["text/plain"] == '[Power <is> "high" & low]'
 
 
 def test_without_jupyter_nothing_is_written(
@@ -148,9 +148,9 @@ def test_a_built_page_shows_each_figure_once_with_its_alt_text(tmp_path: Path) -
     command = [sys.executable, "-m", "sphinx", "-q", "-W", str(tmp_path), str(tmp_path / "html")]
     subprocess.run(command, check=True)
     page = (tmp_path / "html/index.html").read_text()
-    assert page.count("<img") == 2
-    assert 'alt="Power stays at 50 W."' in page
-    assert 'alt="Empty axes."' in page
+    assert page.count("<figure") == 2
+    assert 'aria-label="Power stays at 50 W."' in page
+    assert 'aria-label="Empty axes."' in page
 
 
 # -- the look ----------------------------------------------------------------------------------

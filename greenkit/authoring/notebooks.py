@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from greenkit.authoring.cells import read_notebook
+from greenkit.authoring.folds import name_folds, page_fault
 from greenkit.course.runs import QUICK, read_record, reference_folder, write_record
 
 KEY = "greenkit"
@@ -57,6 +58,7 @@ def execute(path: Path, *, timeout_s: int = 300) -> None:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
             cell.outputs = [nbformat.from_dict(o) for o in _tidy(cell.outputs)]
+    name_folds(notebook.cells)
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": KERNEL, "language_info": {"name": "python"}, KEY: {}}
     )
@@ -113,6 +115,8 @@ def faults(path: Path) -> list[str]:
             found.append(f"cell {number} was not run in order")
         if "execution" in cell.get("metadata", {}):
             found.append(f"cell {number} carries timing metadata")
+        if (fault := page_fault(cell)) is not None:
+            found.append(f"cell {number} {fault}")
         for output in cell["outputs"]:
             if output["output_type"] == "error" and "raises-exception" not in cell["metadata"].get(
                 "tags", []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from greenkit.course import qualities, reveal, tools
+from greenkit.course import cards, qualities, reveal, tools
 from greenkit.course.device import device_facts, peak_memory_mb
 from greenkit.course.exercises import Exercise
 from greenkit.course.runs import (
@@ -23,7 +23,7 @@ from greenkit.course.runs import (
     reference_runs,
     write_record,
 )
-from greenkit.course.show import glue, markdown_table, show_markdown
+from greenkit.course.show import folded, glue, markdown_table, show_html, show_markdown
 from greenkit.course.traces import gpu_trace
 from greenkit.foundations import Provenance, Quantity, Ratio, Reading
 from greenkit.inputs.default import download_mb
@@ -55,6 +55,7 @@ class Lab:
     predictions: dict[str, float] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     claims: list[dict[str, Any]] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
     traces: list[dict[str, Any]] = field(default_factory=list)
     made_by: dict[str, str] = field(default_factory=dict)
@@ -145,13 +146,11 @@ class Lab:
             if evidence is None:
                 raise ValueError("an energy claim needs the reading that it rests on")
             if evidence.provenance not in PROVEN:
-                self.claims.append({"text": text, "kind": kind, "held": None})
-                print(f"not asserted on this machine ({evidence.provenance.value}): {text}")
+                self._tell(text, kind, "unproven", f"its energy is {evidence.provenance.value}")
                 return
-        self.claims.append({"text": text, "kind": kind, "held": bool(holds)})
         if not holds:
             raise AssertionError(f"the claim does not hold here: {text}")
-        print(f"holds: {text}")
+        self._tell(text, kind, "holds")
 
     def claim_ratio(self, text: str, ratio: Ratio, *, above_one: bool, kind: str = "here") -> None:
         """Assert that a ratio lies above (or below) 1, if it can be told from 1 at all.
@@ -159,13 +158,19 @@ class Lab:
         Where its interval holds 1 the result is "not separable here"; where it excludes 1 by less
         than 10 %, that is said. Both are results too, and not failures.
         """
-        if not ratio.excludes_one(MARGIN):
-            self.claims.append({"text": text, "kind": kind, "held": None})
-            near = f"differs from 1, by less than our {MARGIN:.0%} margin"
-            found = near if ratio.excludes_one() else "not separable here"
-            print(f"{found} ({ratio}): {text}")
-            return
-        self.claim(text, (ratio.value > 1) == above_one, kind=kind)
+        if ratio.excludes_one(MARGIN):
+            self.claim(text, (ratio.value > 1) == above_one, kind=kind)
+        elif ratio.excludes_one():
+            self._tell(text, kind, "near", f"{ratio}: differs from 1 by less than {MARGIN:.0%}")
+        else:
+            self._tell(text, kind, "open", f"{ratio}: the interval holds 1")
+
+    def _tell(self, text: str, kind: str, state: str, why: str = "") -> None:
+        """Keep what became of a claim, and show it as a card."""
+        self.claims.append({"text": text, "kind": kind, "held": state == "holds" or None})
+        self.states.append(state)
+        reason = f" ({why})" if why else ""
+        show_html(cards.claim(text, state, why), f"{cards.STATES[state]}{reason}: {text}")
 
     def exercise(self, name: str, answer: Any) -> None:
         """Check an answer and print what is wrong with it, not only that it is wrong."""
@@ -212,9 +217,17 @@ class Lab:
         """Display Markdown, or print it where there is no Jupyter."""
         show_markdown(markdown)
 
-    def show_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Display a table."""
-        show_markdown(markdown_table(header, rows))
+    def show_table(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        best: int | None = None,
+        note: str = "",
+        fold: str = "",
+    ) -> None:
+        """Display a table: `best` marks a row, `note` stands below, `fold` names a fold for it."""
+        show_markdown(markdown_table(header, rows, best=best, note=note, fold=fold))
 
     def show_tools(self) -> None:
         """What well-known tools said of one and the same burst of work (recorded)."""
@@ -227,16 +240,19 @@ class Lab:
     def show_quality(self, rows: Mapping[str, Mapping[str, float]]) -> None:
         """Compressed models beside the dense one; those of the full run that did not run here too.
 
-        `rows` has `Quality.to_dict` by variant, with "bytes" and "seconds" where known.
+        `rows` has `Quality.to_dict` by variant, with "bytes" where known.
         """
-        show_markdown(qualities.quality_table(rows, *self._others("quality")))
+        recorded, where = {}, ""
+        if not self.full:
+            recorded, where = self.recorded("quality"), self.recorded_on("quality")
+        qualities.quality_dots(rows, recorded, where)
+        table = qualities.quality_table(rows, recorded, where)
+        show_markdown(folded(table, f"All {len({**recorded, **rows})} models as a table"))
 
     def show_serving(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """What serving took with each model (`Serving.to_dict`), likewise."""
-        show_markdown(qualities.serving_table(rows, *self._others("serving")))
-
-    def _others(self, name: str) -> tuple[Any, str]:
-        return ({}, "") if self.full else (self.recorded(name), self.recorded_on(name))
+        """What reading and writing a token take with each model, from `Serving.to_dict`."""
+        for phase in ("prefill", "decode"):
+            show_markdown(qualities.serving_table(rows, phase))
 
     def glue(self, name: str, value: Any) -> None:
         """Hand a value to the prose of this notebook (`{glue:text}`), and keep it."""
@@ -270,6 +286,7 @@ class Lab:
 
     def footprint(self) -> None:
         """Print what this lab itself used and write run.json into labs/out (an ignored folder)."""
+        print(f"claims of this lab: {cards.counted(self.states) or 'none'}")
         for reading in self.meter.total.readings:
             print(f"this lab used {reading.wh()} in {reading.duration_s:.0f} s")
         folder = Path("out") / self.name
@@ -295,13 +312,14 @@ def lab(name: str) -> Lab:
         full=os.environ.get(FULL) == "1",
         started_s=time.perf_counter(),
     )
-    print(reveal.setup(_current.device, meter))
+    report = reveal.doctor(_current.device, meter)
+    show_html(cards.machine(_current.device, meter, report), report)
     return _current
 
 
 def budget_card(name: str) -> None:
     """Show what a lab takes on each recorded device: time, energy, date."""
-    show_markdown(reveal.card(name, reference_runs(name), quick_runs(name)))
+    show_html(*cards.budget(reference_runs(name), quick_runs(name)))
 
 
 def current_lab() -> Lab | None:

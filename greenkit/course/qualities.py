@@ -1,88 +1,87 @@
-"""Tables of compressed models: their quality beside the dense model, and what serving takes."""
+"""Compressed models beside the dense one: their quality, and what serving takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from greenkit.course.show import markdown_table
 from greenkit.foundations import Quantity
+from greenkit.plot.dots import dots
 
-HERE = "run here"
-
-
-def quality_table(
-    here: Mapping[str, Mapping[str, float]],
-    recorded: Mapping[str, Mapping[str, float]] | None = None,
-    recorded_on: str = "",
-) -> str:
-    """Models beside the dense one, as Markdown: those run here, then those only recorded.
-
-    Args:
-        here: by variant the numbers of `Quality.to_dict`, and "bytes" and "seconds" where known.
-        recorded: the same from a full run, shown for variants that are not in `here`.
-        recorded_on: device and date of that run.
-    """
-    rows = [_row(*model) for model in _models(here, recorded, recorded_on)]
-    header = ("model", "perplexity, × dense", "KL (nats)", "same first choice", "MB", "made in")
-    return markdown_table((*header, "source"), rows)
+Rows = Mapping[str, Mapping[str, Any]]
 
 
-def _models(
-    here: Mapping[str, Any], recorded: Mapping[str, Any] | None, recorded_on: str
-) -> Iterator[tuple[str, Any, str]]:
-    """Name, numbers and source of each model: those run here, then those only recorded."""
-    for name, row in here.items():
-        yield name, row, HERE
-    for name, row in (recorded or {}).items():
-        if name not in here:
-            yield name, row, f"recorded: {recorded_on}"
-
-
-def _row(name: str, row: Mapping[str, float], source: str) -> tuple[str, ...]:
-    ends = (row["ratio"], row["ratio_low"], row["ratio_high"])
-    ratio, low, high = (f"{end:,.{3 if end < 10 else 1 if end < 100 else 0}f}" for end in ends)
-    return (
-        name,
-        f"{ratio} ({low} to {high})",
-        f"{abs(row['kl']):.3f}",  # rounding may leave a tiny negative one
-        f"{row['top1']:.1%}",
-        f"{row['bytes'] / 1e6:.0f}" if "bytes" in row else "",
-        f"{row['seconds']:.0f} s" if "seconds" in row else "",
-        source,
-    )
-
-
-def serving_table(
-    here: Mapping[str, Mapping[str, Any]],
-    recorded: Mapping[str, Mapping[str, Any]] | None = None,
-    recorded_on: str = "",
-) -> str:
-    """What serving took with each model, as Markdown, from the numbers of `Serving.to_dict`.
+def quality_dots(here: Rows, recorded: Rows, recorded_on: str) -> None:
+    """Perplexity over the dense model's, a dot a model; hollow where only recorded.
 
     Arguments are those of `quality_table`.
     """
-    rows = [
-        _phase(phase, *model)
-        for model in _models(here, recorded, recorded_on)
-        for phase in ("prefill", "decode")
-    ]
-    header = ("model", "phase", "time, × dense", "a token", "CPU time", "MB", "energy", "source")
-    return markdown_table(header, rows)
+    rows = {**recorded, **here}
+    order = sorted(rows, key=lambda name: float(rows[name]["ratio"]))
+    hollow = [name for name in order if name not in here]
+    elsewhere = f"; hollow dots recorded on {recorded_on}" if hollow else ""
+    best = order[0]
+    dots(
+        {n: (rows[n]["ratio"], rows[n]["ratio_low"], rows[n]["ratio_high"]) for n in order},
+        label="perplexity, × dense",
+        reference=(1.0, "the dense model"),
+        hollow=hollow,
+        alt=f"Perplexity over the dense model's with intervals for {len(order)} models, from "
+        f"{best} at {ratio_text(rows[best])} to {order[-1]} at {ratio_text(rows[order[-1]])}.",
+        caption="Perplexity of each model over the dense model's, on the same windows of text. "
+        "Left is better.",
+        source=f"Filled dots ran here{elsewhere}; intervals from paired windows.",
+    )
 
 
-def _phase(phase: str, name: str, row: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    found = row[phase]
+def quality_table(here: Rows, recorded: Rows | None = None, recorded_on: str = "") -> str:
+    """Models beside the dense one, as Markdown: those run here, then those only recorded.
+
+    Args:
+        here: by variant the numbers of `Quality.to_dict`, and "bytes" where known.
+        recorded: the same from a full run, shown for variants that are not in `here`.
+        recorded_on: device and date of that run.
+    """
+    only = {name: row for name, row in (recorded or {}).items() if name not in here}
+    rows = [_row(name, row) for name, row in here.items()]
+    rows += [_row(f"*{name}*", row) for name, row in only.items()]
+    header = ("model", "perplexity, × dense", "same first choice (%)", "MB")
+    return markdown_table(
+        header, rows, note=f"*In italics*: recorded on {recorded_on}." if only else ""
+    )
+
+
+def _row(name: str, row: Mapping[str, float]) -> tuple[str, ...]:
+    size = f"{row['bytes'] / 1e6:.0f}" if "bytes" in row else ""
+    return name, ratio_text(row), f"{100 * row['top1']:.1f}", size
+
+
+def ratio_text(row: Mapping[str, float]) -> str:
+    """A perplexity over the dense model's, with its interval."""
+    ends = (row["ratio"], row["ratio_low"], row["ratio_high"])
+    ratio, low, high = (f"{end:,.{3 if end < 10 else 1 if end < 100 else 0}f}" for end in ends)
+    return f"{ratio} ({low} to {high})"
+
+
+def serving_table(rows: Rows, phase: str) -> str:
+    """What a phase ("prefill" or "decode") takes with each model, from `Serving.to_dict`."""
+    table = [(name, *_phase(row[phase])) for name, row in rows.items()]
+    kinds = {str(row[phase]["provenance"]) for row in rows.values()}
+    return markdown_table(
+        (phase, "time, × dense", "ms a token", "energy a token"),
+        table,
+        note=f"Energy: {', '.join(sorted(kinds))}. Ratios are means of paired runs, "
+        "milliseconds medians.",
+    )
+
+
+def _phase(found: Mapping[str, Any]) -> tuple[str, ...]:
     ends = (found["time_ratio"], found["time_ratio_low"], found["time_ratio_high"])
     return (
-        name,
-        phase,
         f"{ends[0]:.2f} ({ends[1]:.2f} to {ends[2]:.2f})",
-        f"{1000 * found['seconds']:.3g} ms",
-        f"{1000 * found['cpu_s']:.3g} ms",
-        f"{row['bytes'] / 1e6:.0f}",
-        f"{energy_text(found)}, {found['provenance']}",
-        source,
+        f"{1000 * found['seconds']:.3g}",
+        energy_text(found).replace("/token", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a lab generates for its learner: the setup report, the reveal and the budget card."""
+"""What a lab tells its learner in words: the machine's report, the reveal, published values."""
 
 from __future__ import annotations
 
@@ -9,29 +9,12 @@ from typing import Any
 
 from greenkit.course.runs import Run
 from greenkit.course.show import markdown_table
-from greenkit.foundations import Provenance, Quantity, Reading
+from greenkit.foundations import Quantity, Reading
 from greenkit.foundations.published import JOULES_PER_TOKEN
 from greenkit.metering import EnergyMeter
 
 WIDTH = 88  # what a page of the book shows
 BAND = 2.0  # a result within a factor of two of a reference is in its band
-
-
-def setup(device: Mapping[str, Any], meter: EnergyMeter) -> str:
-    """The setup report in a few lines: the device, and how its energy is known.
-
-    An estimate stands only where nothing is measured; `doctor` says why there is no more.
-    """
-    found = [sensor.info for sensor in meter.sensors]
-    best = [info for info in found if info.provenance is not Provenance.ESTIMATED]
-    lines = [f"device    {device['name']} ({device['memory_gb']:g} GB)"]
-    for info in best or found:
-        interval = f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
-        none = "" if best else "no sensor; "
-        lines.append(f"energy    {none}{info.name}: {info.provenance.value}, {interval}")
-    if not found:
-        lines.append("energy    not measured: there is no sensor, and nothing to estimate from")
-    return "\n".join(lines)
 
 
 def doctor(device: Mapping[str, Any], meter: EnergyMeter) -> str:
@@ -121,35 +104,6 @@ def _band(value: Reading | Quantity | float, reference: Any, run: Run) -> str:
     if 1 / BAND <= times <= BAND:
         return f"you are inside the band of {run.device}"
     return f"you are at {times:.2g}× of {run.device}"
-
-
-def card(lab: str, references: Sequence[Run], quick: Sequence[Run] = ()) -> str:
-    """The budget card: what a learner's run takes, then a recording of every variant.
-
-    Never typed. `quick` are runs as a learner makes them, `references` full ones.
-    """
-    if not references and not quick:
-        return f"**Budget of {lab}.** Not recorded yet on any device."
-    rows = []
-    for run in (*quick, *references):
-        energy = " + ".join(_wh(entry) for entry in run.record["footprint"]) or "not measured"
-        minutes, memory_gb = run.record["seconds"] / 60, run.record["memory_mb"] / 1000
-        what = "your run" if run.record["size"] == "quick" else "every variant"
-        time = f"{minutes:.1f} min, {memory_gb:.1f} GB"
-        rows.append((what, time, energy, f"{run.device}, {run.date}"))
-    if not any(run.kind == "gpu" for run in references):
-        rows.append(("every variant", "not recorded yet", "", "a GPU"))
-    header = ("what runs", "time and memory", "energy", "recorded on")
-    fetched_mb = (*quick, *references)[0].record["fetched_mb"]
-    return (
-        f"{markdown_table(header, rows)}\n\n"
-        f"Model and text, {fetched_mb:.0f} MB, are fetched once; all labs share them."
-    )
-
-
-def _wh(entry: Mapping[str, Any]) -> str:
-    reading = Reading.from_dict(entry)
-    return f"{reading.wh().text}, {reading.provenance.value}"
 
 
 def published() -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
+
+from greenkit.plot.page import badged
+
+NUMBER = re.compile(r"(?:\*\*)?[~−+<>≤≥±-]?\d")
 
 
 def in_jupyter() -> bool:
@@ -27,12 +32,52 @@ def show_markdown(markdown: str) -> None:
     display({"text/markdown": markdown, "text/plain": markdown}, raw=True)  # type: ignore[no-untyped-call]
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; cells are escaped so that a bar does not break it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+def show_html(page: str, plain: str) -> None:
+    """Display HTML in Jupyter, or print the plain text."""
+    if not in_jupyter():
+        print(plain)
+        return
+    from IPython.display import display
+
+    display({"text/html": page, "text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def markdown_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    best: int | None = None,
+    note: str = "",
+    fold: str = "",
+) -> str:
+    """A Markdown table whose columns of numbers are aligned to the right.
+
+    Words of provenance become badges. Cells are escaped so that a bar does not break them.
+
+    Args:
+        header, rows: texts; what all rows share belongs into the note.
+        best: the number of the row to mark.
+        note: a line below the table.
+        fold: where it is given, the table lies in a fold of that name.
+    """
+    cells = [[badged(str(cell).replace("|", "\\|")) for cell in row] for row in rows]
+    columns = list(zip(*cells, strict=True)) if cells else [()] * len(header)
+    rule = ["---:" if _numbers(column) else "---" for column in columns]
+    if best is not None:
+        cells[best] = [f"**{cell}**" if cell else "" for cell in cells[best]]
+    lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *cells)]
+    table = "\n".join(lines) + (f"\n\n{badged(note)}" if note else "")
+    return folded(table, fold) if fold else table
+
+
+def folded(markdown: str, name: str) -> str:
+    """Markdown in a fold of that name."""
+    return f"<details><summary>{name}</summary>\n\n{markdown}\n\n</details>"
+
+
+def _numbers(column: Sequence[str]) -> bool:
+    filled = [cell for cell in column if cell]
+    return bool(filled) and all(NUMBER.match(cell) for cell in filled)
 
 
 def glue(name: str, value: Any) -> None:

@@ -4,6 +4,7 @@ Nothing here uses pyplot: a figure is drawn, shown once, and returned. In a note
 only through `show`, which asks for its alt text.
 """
 
+from greenkit.plot.dots import dots
 from greenkit.plot.energies import bars
 from greenkit.plot.figures import (
     BLUE,
@@ -19,6 +20,7 @@ from greenkit.plot.figures import (
     show,
     style,
 )
+from greenkit.plot.page import badged
 from greenkit.plot.traces import energy_curve, trace
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "MUTED",
     "SMALL_PT",
     "VERMILION",
+    "badged",
     "bars",
+    "dots",
     "energy_curve",
     "png",
     "show",

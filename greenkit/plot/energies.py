@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from greenkit.foundations import Provenance, Quantity, Reading
 from greenkit.plot.figures import (
@@ -14,6 +14,7 @@ from greenkit.plot.figures import (
     MUTED,
     SIZE_IN,
     SMALL_PT,
+    Words,
     figure_of,
     offset,
     shown,
@@ -28,12 +29,17 @@ PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "
 
 
 def bars(
-    values: Mapping[str, Reading | Quantity], *, unit: str, alt: str = "", ax: Axes | None = None
+    values: Mapping[str, Reading | Quantity],
+    *,
+    unit: str,
+    ax: Axes | None = None,
+    **words: Unpack[Words],
 ) -> Figure:
     """Energies (or J/token, gCO2e, …) side by side, each with interval and provenance in words.
 
     A bar is solid only where the value was measured. A value below its sensor's resolution has no
-    bar, only its bounds. `unit` is the unit of all values, e.g. "J/token"; `ax` as for `trace`.
+    bar, only its bounds. `unit` is the unit of all values, e.g. "J/token"; `ax` and `words`
+    as for `trace`.
     Raises ValueError without values or alt text, and where a value has another unit.
     """
     if not values:
@@ -43,7 +49,7 @@ def bars(
             raise ValueError(f"{name!r} is in {own}, this figure is in {unit}: convert it first")
     if ax is None:
         size_in = (SIZE_IN[0], 0.95 + 0.74 * len(values))
-        return shown(alt, lambda own: bars(values, unit=unit, ax=own), size_in)
+        return shown(words, lambda own: bars(values, unit=unit, ax=own), size_in)
     ends = [end for v in values.values() for end in (_best(v), v.low, v.high) if math.isfinite(end)]
     largest = max(map(abs, ends)) or 1.0
     scale, prefix = next((p for p in PREFIXES if largest >= p[0]), PREFIXES[-1])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import sys
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from greenkit.foundations import Provenance
+from greenkit.plot.page import framed
+from greenkit.plot.svg import inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +30,22 @@ HATCHES = {
     Provenance.SIMULATED: "..",
     Provenance.PUBLISHED: "",
 }
+# What a page may set in place of these colors, so that a figure fits its theme.
+THEMED = {INK: "--gk-ink", MUTED: "--gk-muted", GRID: "--gk-grid", CARD: "--gk-sheet"} | {
+    color: f"--gk-color-{number}" for number, color in enumerate(COLORS)
+}
 SIZE_IN = (6.4, 3.6)
 DPI = 150
 SMALL_PT = 12.5
+
+
+class Words(TypedDict, total=False):
+    """What a figure is shown with: the arguments of `show`."""
+
+    alt: str
+    caption: str
+    source: str
+
 
 STYLE: dict[str, Any] = {
     "figure.figsize": SIZE_IN,
@@ -76,11 +89,19 @@ def style() -> ExitStack:
     return undo
 
 
-def show(figure: Figure, *, alt: str) -> Figure:
-    """Display a figure with its alt text in Jupyter; elsewhere only check that it has one.
+def show(figure: Figure, *, alt: str, caption: str = "", source: str = "") -> Figure:
+    """Display a figure with its caption in Jupyter; elsewhere only check that it has alt text.
 
-    The text travels in the output, so a screen reader finds it in Jupyter, in Colab and in the
-    built book. The figure does not appear a second time where it is the last value of a cell.
+    The page numbers captions by itself. Alt text travels in the output, so a screen reader finds
+    it in Jupyter, in Colab and in the built book. The figure does not appear a second time where
+    it is the last value of a cell.
+
+    Args:
+        figure: what to show.
+        alt: one sentence that says what the figure shows, for those who cannot see it.
+        caption: what to learn from it, in a sentence or two.
+        source: where its numbers come from: provenance, device, date, or a citation.
+
     Raises ValueError without alt text.
     """
     text = _alt(alt)
@@ -90,13 +111,9 @@ def show(figure: Figure, *, alt: str) -> Figure:
     if _in_notebook():
         from IPython.display import display
 
-        width, height = (round(100 * side) for side in figure.get_size_inches())
-        image = (
-            f'<img class="gk-figure" alt="{html.escape(text)}" '
-            f'width="{width}" height="{height}" style="max-width: 100%; height: auto" '
-            f'src="data:image/png;base64,{base64.b64encode(png(figure)).decode()}">'
-        )
-        display({"text/html": image, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+        page = framed(inline_svg(figure, alt=text, colors=THEMED), caption, source)
+        plain = " ".join(part for part in (f"[{text}]", caption, source) if part)
+        display({"text/html": page, "text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]
     return figure
 
 
@@ -113,13 +130,13 @@ def png(figure: Figure) -> bytes:
 
 
 def shown(
-    alt: str, draw: Callable[[Axes], Figure], size_in: tuple[float, float] = SIZE_IN
+    words: Words, draw: Callable[[Axes], Figure], size_in: tuple[float, float] = SIZE_IN
 ) -> Figure:
     from matplotlib.figure import Figure
 
-    _alt(alt)
+    _alt(words.get("alt", ""))
     with style():
-        return show(draw(Figure(figsize=size_in).add_subplot()), alt=alt)
+        return show(draw(Figure(figsize=size_in).add_subplot()), **words)
 
 
 def _alt(text: str) -> str:

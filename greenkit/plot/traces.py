@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from greenkit.foundations import Provenance
 from greenkit.metering.curve import EnergyCurve
@@ -21,6 +21,7 @@ from greenkit.plot.figures import (
     SIZE_IN,
     SMALL_PT,
     VERMILION,
+    Words,
     figure_of,
     offset,
     shown,
@@ -42,21 +43,22 @@ ROW_PT = 25
 def trace(
     curve: EnergyCurve | Trace,
     *,
-    alt: str = "",
     windows: Windows | None = None,
     truth: Callable[[float], float] | None = None,
     ax: Axes | None = None,
+    **words: Unpack[Words],
 ) -> Figure:
     """Power over time as the sensor gave it, with named windows shaded: their area is energy.
 
     `windows` maps a name to (start s, end s) or several of them, or is a list of a meter's
     windows; by default the marks of a recorded trace. `truth` gives the watts at an instant where
     they are known. Time is the curve's own clock where that starts near 0, and else counts from
-    its first knot. Draws on `ax` if there is one, and else shows a new figure.
+    its first knot. Draws on `ax` if there is one, and else shows a new figure with `words`: alt,
+    caption and source of `show`.
     Raises ValueError without alt text, and where there is nothing to draw.
     """
     if ax is None:
-        return shown(alt, lambda own: trace(curve, windows=windows, truth=truth, ax=own))
+        return shown(words, lambda own: trace(curve, windows=windows, truth=truth, ax=own))
     from matplotlib.patches import Patch, Rectangle
 
     line = curve.curve if isinstance(curve, Trace) else curve
@@ -96,17 +98,17 @@ def trace(
 def energy_curve(
     curve: EnergyCurve | Trace,
     *,
-    alt: str = "",
     window: Span | None = None,
     ax: Axes | None = None,
+    **words: Unpack[Words],
 ) -> Figure:
     """Energy so far: the knots a sensor gave, the line through them, and a window as two instants.
 
-    The energy of the window (start s, end s) is the height between its two points. Time, `ax` and
-    what is raised: as for `trace`.
+    The energy of the window (start s, end s) is the height between its two points. Time, `ax`,
+    `words` and what is raised: as for `trace`.
     """
     if ax is None:
-        return shown(alt, lambda own: energy_curve(curve, window=window, ax=own))
+        return shown(words, lambda own: energy_curve(curve, window=window, ax=own))
     line = curve.curve if isinstance(curve, Trace) else curve
     _watts(line)
     origin = _origin(line)

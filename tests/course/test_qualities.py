@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenkit.course.qualities import quality_table, serving_table
+from greenkit.plot import dots
 
 ROW = {
     "perplexity": 20.0,
@@ -32,32 +33,36 @@ def cells(table: str, line: int) -> list[str]:
     return [cell.strip() for cell in table.splitlines()[line].strip("|").split("|")]
 
 
-def test_a_row_has_interval_divergence_size_and_time() -> None:
+def test_a_row_has_interval_agreement_and_size() -> None:
     assert cells(quality_table({"Wanda": ROW}), 2) == [
         "Wanda",
         "1.200 (1.100 to 1,234)",
-        "0.250",
-        "75.0%",
+        "75.0",
         "538",
-        "19 s",
-        "run here",
     ]
 
 
-def test_recorded_rows_follow_and_name_their_device() -> None:
+def test_recorded_rows_follow_in_italics_and_the_note_names_their_device() -> None:
     table = quality_table({"a": ROW}, {"a": ROW, "b": ROW}, "EPYC, 2026")
-    assert [cells(table, line)[0] for line in (2, 3)] == ["a", "b"]
-    assert cells(table, 3)[-1] == "recorded: EPYC, 2026"
-    assert len(table.splitlines()) == 4
+    assert [cells(table, line)[0] for line in (2, 3)] == ["a", "*b*"]
+    assert table.endswith("recorded on EPYC, 2026.")
 
 
-def test_a_row_without_size_or_time_leaves_them_open() -> None:
-    bare = {key: value for key, value in ROW.items() if key not in ("bytes", "seconds")}
-    assert cells(quality_table({"a": bare}), 2)[4:6] == ["", ""]
+def test_a_row_without_size_leaves_it_open() -> None:
+    bare = {key: value for key, value in ROW.items() if key != "bytes"}
+    assert cells(quality_table({"a": bare}), 2)[3] == ""
 
 
 def test_energy_says_where_it_comes_from() -> None:
-    table = serving_table({"dense": SERVED})
-    assert cells(table, 2)[-2] == "~200 mJ/token (50 to 800), estimated"
-    assert cells(table, 3)[-2].endswith("measured")
-    assert not cells(table, 3)[-2].startswith("~")
+    prefill = serving_table({"dense": SERVED}, "prefill")
+    assert cells(prefill, 2)[-1] == "~200 mJ (50 to 800)"
+    assert "estimated" in prefill
+    decode = serving_table({"dense": SERVED}, "decode")
+    assert "measured" in decode
+    assert not cells(decode, 2)[-1].startswith("~")
+
+
+def test_more_than_a_factor_of_ten_is_drawn_in_factors() -> None:
+    near, far = {"a": (1.0, 0.9, 1.1), "b": (2.0, 1.9, 2.1)}, {"c": (30.0, 20.0, 40.0)}
+    assert dots(near, label="x", alt="dots").axes[0].get_xscale() == "linear"
+    assert dots(near | far, label="x", alt="dots").axes[0].get_xscale() == "log"

@@ -11,7 +11,7 @@ from greenkit.authoring import records
 from greenkit.authoring.cells import code_cells, read_notebook
 from greenkit.authoring.claims import recorded_claims
 from greenkit.authoring.records import stale_results
-from greenkit.course.reveal import card
+from greenkit.course.cards import budget
 from greenkit.course.runs import QUICK, read_record
 
 ROOT = Path(__file__).parents[2]
@@ -58,10 +58,20 @@ def test_each_lab_has_a_full_run_on_a_cpu_and_a_learner_s_run(lab):
 
 def test_the_card_shows_time_energy_memory_and_what_is_missing():
     runs = [read_record(path) for path in RECORDS if path.stem == LABS[0].stem]
-    shown = card("first_joule", [run for run in runs if run.kind == "cpu"])
-    assert "estimated" in shown
-    assert "GB" in shown
-    assert "not recorded yet |  | a GPU" in shown
+    page, plain = budget([run for run in runs if run.kind == "cpu"], [])
+    assert '<span class="gk-badge gk-estimated">' in page
+    assert "GB" in plain
+    assert "(a GPU): not recorded yet" in plain
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda path: path.stem)
+def test_the_stored_card_of_a_lab_is_what_today_s_records_give(lab):
+    notebook = read_notebook(lab)
+    (stored,) = (cell["outputs"][0] for cell in notebook["cells"] if "budget_card" in str(cell))
+    runs = [read_record(path) for path in EVERY if path.name.startswith(f"{lab.stem}.")]
+    full = [run for run in runs if run.record["size"] == "full"]
+    quick = [run for run in runs if run.record["size"] == "quick"]
+    assert "".join(stored["data"]["text/html"]) == budget(full, quick)[0]
 
 
 def test_stale_results_and_missing_runs_are_listed(tmp_path, capsys):
