@@ -12,3 +12,10 @@ document.addEventListener("DOMContentLoaded", () => {
 if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 }
+
+// The theme makes what scrolls reachable by keyboard once, when a page loads. A phone can be turned.
+window.addEventListener("resize", () => {
+  for (const box of document.querySelectorAll("article pre, .pst-scrollable-table-container")) {
+    box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
+  }
+});
