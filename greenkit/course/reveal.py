@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from greenkit.course.runs import Run
-from greenkit.course.show import markdown_table
+from greenkit.course.show import markdown_table, number
 from greenkit.foundations import Quantity, Reading
 from greenkit.foundations.published import JOULES_PER_TOKEN
 from greenkit.metering import EnergyMeter
 
 WIDTH = 88  # what a page of the book shows
+UNITS = {"joules per": "J per", "gwh": "(GWh)", "percent": "(%)", "gpt3": "GPT-3", "kl": "KL"}
 BAND = 2.0  # a result within a factor of two of a reference is in its band
 
 
@@ -39,7 +41,7 @@ def table(
     rows = []
     for name, value in results.items():
         guess = predictions.get(name)
-        told = f"{guess:g}" if guess else "none"
+        told = number(guess) if guess else "none"
         rows.append((_words(name), "your prediction", told, _verdict(guess, value)))
         rows.append(("", "your result", _value(value), ""))
         for run in references:
@@ -50,7 +52,11 @@ def table(
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    """The name of a result in words, with its unit as one writes it."""
+    words = name.replace("_", " ")
+    for told, written in UNITS.items():
+        words = re.sub(rf"\b{told}\b", written, words)
+    return words
 
 
 def _number(value: Reading | Quantity | float) -> float:
@@ -62,7 +68,7 @@ def _number(value: Reading | Quantity | float) -> float:
 def _value(value: Reading | Quantity | float) -> str:
     if isinstance(value, Reading | Quantity):
         return f"{value.text}, {value.provenance}"
-    return f"{value:.3g}"
+    return number(value)
 
 
 def _recorded(reference: Any) -> str:
@@ -82,7 +88,7 @@ def _recorded(reference: Any) -> str:
             approximate=label.startswith("estimated"),
         )
         return f"{shown.text}, {label}"
-    return f"{reference:.3g}"
+    return number(reference)
 
 
 def _verdict(guess: float | None, value: Reading | Quantity | float) -> str:
@@ -93,7 +99,7 @@ def _verdict(guess: float | None, value: Reading | Quantity | float) -> str:
         return "your prediction is inside the interval"
     times = guess / result
     side = "too high" if times > 1 else "too low"
-    return f"{max(times, 1 / times):.1f}× {side}"
+    return f"{number(max(times, 1 / times), 2)}× {side}"
 
 
 def _band(value: Reading | Quantity | float, reference: Any, run: Run) -> str:
@@ -103,7 +109,7 @@ def _band(value: Reading | Quantity | float, reference: Any, run: Run) -> str:
     times = _number(value) / theirs if theirs else math.inf
     if 1 / BAND <= times <= BAND:
         return f"you are inside the band of {run.device}"
-    return f"you are at {times:.2g}× of {run.device}"
+    return f"you are at {number(times, 2)}× of {run.device}"
 
 
 def published() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 from greenkit.plot.page import badged
 
+RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 NUMBER = re.compile(r"(?:\*\*)?[~−+<>≤≥±-]?\d")
 
 
@@ -78,6 +80,18 @@ def folded(markdown: str, name: str) -> str:
 def _numbers(column: Sequence[str]) -> bool:
     filled = [cell for cell in column if cell]
     return bool(filled) and all(NUMBER.match(cell) for cell in filled)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number for people: 5,450 and 0.0023, and a power of ten only far from 1."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}".lstrip("-") if value == 0 else f"{value:g}"
+    power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
+    if not -4 <= power < 7:
+        rest = f"{value / 10**power:.{digits - 1}f}".rstrip("0").rstrip(".")
+        return f"{rest} × 10{str(power).translate(RAISED)}".replace("-", "−")
+    rounded = round(value, digits - 1 - power)
+    return f"{rounded:,.{max(0, digits - 1 - power)}f}".replace("-", "−")
 
 
 def glue(name: str, value: Any) -> None:
