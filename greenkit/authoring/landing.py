@@ -29,7 +29,6 @@ INK = "var(--pst-color-text-base, #22272B)"
 MUTED = "var(--pst-color-text-muted, #5A6268)"
 LINE = "var(--pst-color-border, #DAD9D2)"
 ACCENT = "var(--pst-color-primary, #0b6258)"
-FONTS = "-apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 STEP_J = 100
 
 
@@ -99,17 +98,19 @@ def _caption(results: Mapping[str, Any], found: Sequence[Answer]) -> str:
     burst = {row["tool"]: row for row in reversed(results["burst"])}
     seconds = burst[found[0].tool]["duration_s"]
     honest = [answer.tool for answer in found if answer.word]
+    blind = [answer.tool for answer in found if answer.joules == 0]
     memory_j = burst["CodeCarbon"]["parts_j"]["ram"]
     building_j = burst["carbontracker"]["parts_j"]["PUE"]
     versions = ", ".join(f"{a.tool} {results['versions'][a.tool]}" for a in found)
     machine = results["machine"]
     return (
         f"Matrix products for {seconds:.0f} s on a virtual machine without an energy sensor. What "
-        "they really took is not known: every answer is "
-        '<span class="gk-badge gk-estimated">estimated</span>, and only that of '
+        f"they really took is not known: {' and '.join(blind)} found nothing to add up, the other "
+        'answers are <span class="gk-badge gk-estimated">estimated</span>, and only '
         f"{' and '.join(honest)} says so. They do not even count the same things: {memory_j:.0f} J "
-        f"of CodeCarbon’s answer are memory, {building_j:.0f} J of carbontracker’s are the "
-        'building. <a href="metering/sensors.html">Sensors and their errors</a> takes them apart. '
+        f"of CodeCarbon’s answer are memory, {building_j:.0f} J of carbontracker’s are for the "
+        'building around it. <a href="metering/sensors.html">Sensors and their errors</a> takes '
+        "them apart. "
         f'<span class="gk-source">Recorded on {html.escape(machine["cpu"])}, '
         f"{machine['logical_cores']} cores, {results['date']}: {versions}.</span>"
     )
@@ -128,7 +129,7 @@ def _drawing(found: Sequence[Answer], narrow: bool) -> str:
     shape = "narrow" if narrow else "wide"
     parts = [
         f'<svg class="gk-{shape}" role="img" aria-label="{html.escape(alt_text(found))}" '
-        f'viewBox="0 0 {width} {foot + 28}" font-family="{html.escape(FONTS)}" font-size="{size}">',
+        f'viewBox="0 0 {width} {foot + 28}" font-size="{size}">',
         f'<defs><pattern id="gk-estimate-{shape}" width="6" height="6" '
         'patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         f'<path d="M0 0V6" style="stroke: {ACCENT}" stroke-width="3"/></pattern></defs>',
@@ -164,7 +165,7 @@ def _row(answer: Answer, middle: int, x: Any, pattern: str, left: int, narrow: b
         )
     if answer.joules is not None:
         drawn.append(f'<circle cx="{x(answer.joules)}" cy="{middle}" r="6" style="fill: {color}"/>')
-    start = reach + (14 if answer.joules is not None else 0)
+    start = reach + (0 if narrow and answer.joules is None else 14)
     drawn.append(
         f'<text x="{start:.1f}" y="{middle + 5}" font-weight="{weight}" '
         f'style="fill: {color if answer.joules is not None else MUTED}">'
@@ -182,7 +183,8 @@ def share_figure(results: Mapping[str, Any]) -> Figure:
     teal = "#0b6258"
     found = answers(results)
     with plot.style():
-        figure = Figure(figsize=(12, 6.3), dpi=100, layout="none")
+        figure = Figure(figsize=(12, 6.3), dpi=100)
+        figure.set_layout_engine("none")
         figure.text(0.06, 0.87, "Joules per Token", fontsize=21, color=teal, weight="bold")
         figure.text(0.06, 0.66, QUESTION, fontsize=30, weight="bold", linespacing=1.25)
         axes = figure.add_axes((0.21, 0.12, 0.70, 0.44))
