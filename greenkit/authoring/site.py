@@ -14,6 +14,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
+from greenkit.authoring.backlinks import AddBacklinks
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -126,5 +128,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
     app.add_transform(MarkChinese)
     app.add_transform(AddAliases)
+    app.add_transform(AddBacklinks)
     app.connect("html-page-context", describe, priority=400)  # before sphinxext-opengraph
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -200,6 +200,14 @@ def test_what_is_not_found_stands_alone_and_leads_back(site: Path) -> None:
         assert (site / link.removeprefix(base[1])).is_file()
 
 
+def test_every_chapter_and_lab_leads_to_the_reference_pages(site: Path) -> None:
+    for path in listed_pages(site)[1:]:
+        if "reference" in path.as_posix():
+            continue
+        links = {Path(urlsplit(link).path).name for link in Page.read(path).links}
+        assert links >= {"glossary.html", "coverage.html"}, path.name
+
+
 HAN = re.compile(r"[\u2e80-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]+")
 
 
