@@ -114,6 +114,8 @@ def describe(
     app: Sphinx, page: str, template: str, context: dict[str, Any], document: nodes.document | None
 ) -> None:
     """Say what a page is about, to search engines and, through sphinxext-opengraph, elsewhere."""
+    if page == app.config.root_doc:
+        context["docstitle"] = "energy-efficient language models, measured"  # behind its title
     if document is None or not (text := description(document)):
         return
     kind = "lab" if page.startswith("labs/") else "page"

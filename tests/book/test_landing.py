@@ -55,7 +55,7 @@ def test_it_has_one_first_heading(article: Any) -> None:
 def test_its_picture_has_words_for_it_and_a_caption_with_its_source(article: Any) -> None:
     figure = article.find("figure", class_="gk-hero")
     labels = {drawing["aria-label"] for drawing in figure.find_all("svg")}
-    assert labels == {landing.alt_text(landing.answers(tool_results() or {}))}
+    assert labels == {landing.alt_text(landing.answers(tool_results() or BURST))}
     assert "Recorded on" in figure.find("figcaption").find(class_="gk-source").get_text()
 
 
@@ -130,7 +130,7 @@ def test_the_heading_gives_the_range_without_errors() -> None:
 def test_the_caption_is_computed_and_escaped() -> None:
     figure = landing.page_figure(BURST)
     assert "A found nothing to add up" in figure
-    assert "only B says so" in figure
+    assert "only the result of B says so" in figure
     assert "90 J of CodeCarbon’s" in figure
     assert "Some &lt;CPU&gt;, 2 cores, 2026-01-02" in figure
 
@@ -140,3 +140,9 @@ def test_the_shared_picture_has_the_size_that_sites_ask_for() -> None:
 
     with Image.open(ROOT / landing.SHARED) as picture:
         assert picture.size == (1200, 630)
+
+
+def test_the_readme_says_of_the_picture_what_the_record_says() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    words = landing.alt_text(landing.answers(tool_results() or BURST))
+    assert f"![{words}]({landing.SHARED})" in readme

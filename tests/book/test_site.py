@@ -182,11 +182,20 @@ def test_every_page_has_a_picture_for_sharing_that_is_in_the_book(site: Path) ->
         assert tags["og:url"] == base[1] + path.relative_to(site).as_posix()
 
 
+def test_the_root_is_described_as_the_landing_page_that_it_leads_to(site: Path) -> None:
+    root, landing = described(site / "index.html"), described(site / "book/index.html")
+    of_landing = {name: text for name, text in landing.items() if name in root}
+    assert {name: text for name, text in root.items() if name != "viewport"} == of_landing
+    assert {"description", "og:image", "og:url", "twitter:card"} <= set(root)
+
+
 def test_a_title_names_the_page_before_the_book(site: Path) -> None:
-    for path in listed_pages(site)[1:]:
-        title = re.search(r"<title>(.*?)</title>", path.read_text("utf-8"))
-        assert title is not None
-        assert title[1].endswith("&#8212; Joules per Token")
+    titles = [
+        re.findall(r"<title>(.*?) &#8212; (.*?)</title>", path.read_text("utf-8"))
+        for path in listed_pages(site)
+    ]
+    assert {book for [(_, book)] in titles[1:]} == {"Joules per Token"}
+    assert titles[0] == [("Joules per Token", "energy-efficient language models, measured")]
 
 
 def test_what_is_not_found_stands_alone_and_leads_back(site: Path) -> None:
