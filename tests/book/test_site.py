@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -207,6 +208,23 @@ def test_what_is_not_found_stands_alone_and_leads_back(site: Path) -> None:
     for link in page.links:
         assert link.startswith(base[1])
         assert (site / link.removeprefix(base[1])).is_file()
+
+
+@pytest.mark.parametrize(
+    ("typed", "page"),
+    [
+        ("quantisation", "book/compressing/quantization"),
+        ("distil", "book/compressing/distillation"),
+        ("prune", "book/compressing/pruning"),
+        ("energy per token", "book/metering/joules_per_token"),
+        ("rapl", "book/metering/sensors"),
+    ],
+)
+def test_a_search_knows_what_people_type(site: Path, typed: str, page: str) -> None:
+    text = (site / "searchindex.js").read_text("utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    first = [index["docnames"][number] for number, _, main in index["indexentries"][typed] if main]
+    assert page in first
 
 
 def test_every_chapter_and_lab_leads_to_the_reference_pages(site: Path) -> None:
