@@ -108,9 +108,9 @@ def _caption(results: Mapping[str, Any], found: Sequence[Answer]) -> str:
         f"they really took is not known: {' and '.join(blind)} found nothing to add up, the other "
         'answers are <span class="gk-badge gk-estimated">estimated</span>, and only '
         f"the result of {' and '.join(honest)} says so. They do not even count the same things: "
-        f"{memory_j:.0f} J of CodeCarbon’s answer are memory, {building_j:.0f} J of that of "
-        'carbontracker are for the building around it. <a href="metering/sensors.html">Sensors and their '
-        "errors</a> takes them apart. "
+        f"{memory_j:.0f} J of CodeCarbon’s answer are memory, "
+        f"{building_j:.0f} J of carbontracker’s are for the building around it. "
+        '<a href="metering/sensors.html">Sensors and their errors</a> takes them apart. '
         f'<span class="gk-source">Recorded on {html.escape(machine["cpu"])}, '
         f"{machine['logical_cores']} cores, {results['date']}: {versions}.</span>"
     )
