@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 LOADING = {
     "script": ("src",),
     "link": ("href",),
@@ -40,6 +42,7 @@ class Page(HTMLParser):
     links: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
     pictures: list[tuple[str, str | None]] = field(default_factory=list)
+    described: list[tuple[str, str | None]] = field(default_factory=list)
     _inside: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -58,6 +61,8 @@ class Page(HTMLParser):
         self.anchors.update(v for k in ("id", "name") if (v := named.get(k)))
         if tag in ("a", "area") and named.get("href"):
             self.links.append(named["href"] or "")
+        if tag == "meta" and (kind := named.get("name") or named.get("property")):
+            self.described.append((kind, named.get("content")))
         if named.get("rel") != "canonical":
             self.loads.extend(v for k in LOADING.get(tag, ()) if (v := named.get(k)))
         if "article" not in self._inside or named.get("aria-hidden") == "true":
@@ -144,6 +149,115 @@ def test_every_picture_has_alt_text(pages: list[Path]) -> None:
 def test_mathjax_is_shipped_with_its_license(site: Path) -> None:
     assert (site / "vendor/mathjax/tex-svg.js").stat().st_size > 1_000_000
     assert "Apache License" in (site / "vendor/mathjax/LICENSE").read_text("utf-8")
+
+
+def listed_pages(site: Path) -> list[Path]:
+    """The pages of the table of contents, the landing page first."""
+    contents = (ROOT / "_toc.yml").read_text("utf-8")
+    names = re.findall(r"^(?:root|\s*- file): (\S+)$", contents, re.MULTILINE)
+    return [site / f"{name}.html" for name in names]
+
+
+def described(path: Path) -> dict[str, str]:
+    """What a page's head says about it, by the name or property of each tag."""
+    page = Page.read(path)
+    return {name: content for name, content in page.described if content}
+
+
+def test_every_page_is_described_by_its_own_words(site: Path) -> None:
+    found = {path.name: described(path).get("description", "") for path in listed_pages(site)}
+    assert [name for name, text in found.items() if not 20 <= len(text) <= 200] == []
+    assert len(set(found.values())) == len(found)
+
+
+def test_every_page_has_a_picture_for_sharing_that_is_in_the_book(site: Path) -> None:
+    base = re.search(r"baseurl: (\S+)", (ROOT / "_config.yml").read_text("utf-8"))
+    assert base is not None
+    for path in listed_pages(site):
+        tags = described(path)
+        picture = tags["og:image"]
+        assert picture.startswith(base[1])
+        assert (site / picture.removeprefix(base[1])).is_file()
+        assert tags["og:image:alt"]
+        assert tags["og:description"] == tags["description"]
+        assert tags["og:url"] == base[1] + path.relative_to(site).as_posix()
+
+
+def test_the_root_is_described_as_the_landing_page_that_it_leads_to(site: Path) -> None:
+    root, landing = described(site / "index.html"), described(site / "book/index.html")
+    of_landing = {name: text for name, text in landing.items() if name in root}
+    assert {name: text for name, text in root.items() if name != "viewport"} == of_landing
+    assert {"description", "og:image", "og:url", "twitter:card"} <= set(root)
+
+
+def test_a_title_names_the_page_before_the_book(site: Path) -> None:
+    titles = [
+        re.findall(r"<title>(.*?) &#8212; (.*?)</title>", path.read_text("utf-8"))
+        for path in listed_pages(site)
+    ]
+    assert {book for [(_, book)] in titles[1:]} == {"Joules per Token"}
+    assert titles[0] == [("Joules per Token", "energy-efficient language models, measured")]
+
+
+def test_what_is_not_found_stands_alone_and_leads_back(site: Path) -> None:
+    base = re.search(r"baseurl: (\S+)", (ROOT / "_config.yml").read_text("utf-8"))
+    assert base is not None
+    page = Page.read(site / "404.html")
+    assert [load for load in page.loads if not load.startswith("data:")] == []
+    assert page.links
+    for link in page.links:
+        assert link.startswith(base[1])
+        assert (site / link.removeprefix(base[1])).is_file()
+
+
+@pytest.mark.parametrize(
+    ("typed", "page"),
+    [
+        ("quantisation", "book/compressing/quantization"),
+        ("distil", "book/compressing/distillation"),
+        ("prune", "book/compressing/pruning"),
+        ("energy per token", "book/metering/joules_per_token"),
+        ("rapl", "book/metering/sensors"),
+    ],
+)
+def test_a_search_knows_what_people_type(site: Path, typed: str, page: str) -> None:
+    text = (site / "searchindex.js").read_text("utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    first = [index["docnames"][number] for number, _, main in index["indexentries"][typed] if main]
+    assert page in first
+
+
+def test_every_chapter_and_lab_leads_to_the_reference_pages(site: Path) -> None:
+    for path in listed_pages(site)[1:]:
+        if "reference" in path.as_posix():
+            continue
+        links = {Path(urlsplit(link).path).name for link in Page.read(path).links}
+        assert links >= {"glossary.html", "coverage.html"}, path.name
+
+
+HAN = re.compile(r"[\u2e80-\u303f\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]+")
+
+
+def unmarked_chinese(path: Path) -> list[str]:
+    """Runs of Chinese characters in the text of a page that no element calls Chinese."""
+    bs4 = pytest.importorskip("bs4")
+    article = bs4.BeautifulSoup(path.read_text("utf-8"), "html.parser").find("article")
+    return [
+        run
+        for text in (article.find_all(string=HAN) if article else [])
+        if not any((parent.get("lang") or "").startswith("zh") for parent in text.parents)
+        for run in HAN.findall(text)
+    ]
+
+
+def test_chinese_is_marked_as_chinese(pages: list[Path]) -> None:
+    assert {p.name: runs for p in pages if (runs := unmarked_chinese(p))} == {}
+
+
+def test_the_check_sees_chinese_that_is_not_marked(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text('<article>a <p>能</p> <b lang="zh">效</b></article>', encoding="utf-8")
+    assert unmarked_chinese(page) == ["能"]
 
 
 @pytest.mark.parametrize(
