@@ -91,15 +91,18 @@ def _behind(
 class _OnlyComputing(ast.NodeTransformer):
     """Leaves out statements that only tell: claims, prints, tables and plots."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         call = node.value
         if isinstance(call, ast.Call) and _tells(call.func):
-            return ast.copy_location(ast.Pass(), node)
+            return None
         return self.generic_visit(node)
 
 
 class _WithoutGuards(ast.NodeTransformer):
-    """Leaves out statements that raise or do nothing, and handlers that only raise another way."""
+    """Leaves out statements that raise or do nothing, and handlers that only raise another way.
+
+    It runs last: a body that is empty by then gets a `pass`.
+    """
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
         binds = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.test))
