@@ -165,6 +165,7 @@ def _info(zone: _Zone) -> SensorInfo:
         gain=GAIN,
         poll_s=0.05,
         quantum_j=QUANTUM_J,
+        highest_w=HIGHEST_W,
         note="package only" if zone.domain is Domain.PACKAGE else "memory only",
     )
 

@@ -114,6 +114,7 @@ class SimulatedSensor:
             gain=abs(gain - 1),
             poll_s=poll_s,
             average_s=average_s,
+            highest_w=math.inf,  # whatever the wave is, it is the truth here
         )
 
     def read(self) -> float:
