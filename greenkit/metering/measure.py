@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from greenkit.foundations import Quantity, Reading
+from greenkit.metering.calls import refuse_lazy, refuse_unfinished
 from greenkit.metering.meter import EnergyMeter, NotMeasuredError
 
 CHECK_S = 0.1
@@ -69,9 +70,12 @@ def measure(
     promised away. On reaching `max_repeats` or `max_seconds` the result says so. Derived in:
     Lab 01.
 
-    Raises ValueError for a `rel` outside 0 to 1 or a cap that allows no call, and NotMeasuredError
-    where there is no energy value.
+    Raises ValueError for a `rel` outside 0 to 1 or a cap that allows no call, TypeError for an
+    async function or a generator, whose calls do not do the work, RuntimeError for a closed meter
+    and NotMeasuredError where there is no energy value.
     """
+    refuse_lazy(function)
+    refuse_closed(meter)
     if not 0 < rel < 1:
         raise ValueError(f"rel is a relative error between 0 and 1, e.g. 0.05; got {rel}")
     if max_repeats < 1 or not max_seconds > 0:
@@ -88,7 +92,7 @@ def measure(
             )
     if not meter.curves:
         meter.between(0.0, 0.0)  # raises, with all reasons
-    function()
+    refuse_unfinished(function, function())
     marks = [now_s(meter)]
     check_s = marks[0] + CHECK_S
     reading, stopped_by = None, ""
@@ -110,6 +114,12 @@ def measure(
     return Measurement(
         last or meter.between(marks[0], marks[-1]), len(each), each, last is not None, stopped_by
     )
+
+
+def refuse_closed(meter: EnergyMeter | None) -> None:
+    """Raise RuntimeError for a meter that is closed, in which nothing can be measured any more."""
+    if isinstance(meter, EnergyMeter) and not meter.is_open:
+        raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
 
 
 def now_s(meter: EnergyMeter) -> float:
