@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from greenkit.foundations import Quantity, total
 from greenkit.foundations.small_samples import t95
 from greenkit.metering.calls import refuse_lazy
-from greenkit.metering.measure import refuse_closed
+from greenkit.metering.measure import refuse_bad_counts, refuse_closed
 from greenkit.metering.window import Window
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def attribute(
     the work (async functions, generators), and RuntimeError for a closed meter.
     """
     refuse_lazy(run)
+    refuse_bad_counts(repeats=repeats)
     refuse_closed(meter)
     if repeats < 2:
         raise ValueError(f"an interval needs at least 2 repeats, got {repeats}")

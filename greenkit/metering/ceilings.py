@@ -54,8 +54,11 @@ class Ceilings:
     def bounds(self, flops: float, bytes_moved: float, launches: float = 0) -> Bounds:
         """The three least times of that work on this device.
 
-        Source: Williams, Waterman and Patterson 2009 for the first two. Derived in: Lab 03.
+        Raises ValueError for work below 0. Source: Williams, Waterman and Patterson 2009 for the
+        first two. Derived in: Lab 03.
         """
+        if not min(flops, bytes_moved, launches) >= 0:
+            raise ValueError(f"work is 0 or more: got {flops}, {bytes_moved} and {launches}")
         return Bounds(
             arithmetic=flops / self.flops_per_s,
             memory=bytes_moved / self.bytes_per_s,

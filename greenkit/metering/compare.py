@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from greenkit.foundations import Provenance, Ratio, Reading, total
 from greenkit.foundations.small_samples import t95
 from greenkit.metering.calls import refuse_lazy, refuse_unfinished
-from greenkit.metering.measure import Measurement, measure, now_s, refuse_closed
+from greenkit.metering.measure import Measurement, measure, now_s, refuse_bad_counts, refuse_closed
 from greenkit.metering.meter import EnergyMeter, Window
 from greenkit.metering.window import refuse_bad_work
 
@@ -126,6 +126,7 @@ def compare(
     begin = time.perf_counter()
     refuse_bad_variants(variants)
     refuse_bad_times(seconds=seconds, block_s=block_s, rest_s=rest_s)
+    refuse_bad_counts(rounds=rounds)
     refuse_closed(meter)
     if not variants:
         raise ValueError("nothing to compare: pass a mapping of names to functions")

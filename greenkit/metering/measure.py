@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from greenkit.foundations import Quantity, Reading
 from greenkit.metering.calls import refuse_lazy, refuse_unfinished
@@ -76,6 +77,7 @@ def measure(
     """
     refuse_lazy(function)
     refuse_closed(meter)
+    refuse_bad_counts(min_repeats=min_repeats, max_repeats=max_repeats)
     if not 0 < rel < 1:
         raise ValueError(f"rel is a relative error between 0 and 1, e.g. 0.05; got {rel}")
     if max_repeats < 1 or not max_seconds > 0:
@@ -117,9 +119,18 @@ def measure(
 
 
 def refuse_closed(meter: EnergyMeter | None) -> None:
-    """Raise RuntimeError for a meter that is closed, in which nothing can be measured any more."""
+    """Raise TypeError for what is no meter, and RuntimeError for one that is closed."""
+    if not (meter is None or hasattr(meter, "curves")):
+        raise TypeError(f"meter is an open EnergyMeter, got {meter!r:.60}")
     if isinstance(meter, EnergyMeter) and not meter.is_open:
         raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
+
+
+def refuse_bad_counts(**counts: object) -> None:
+    """Raise TypeError for how many times to do something that is no whole number."""
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise TypeError(f"{name} is a whole number, got {count!r:.40}")
 
 
 def now_s(meter: EnergyMeter) -> float:

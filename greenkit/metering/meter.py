@@ -19,7 +19,13 @@ from greenkit.metering.overhead import OVERHEAD
 from greenkit.metering.report import report
 from greenkit.metering.sampler import sampler
 from greenkit.metering.sensor import Sensor, SensorError, has_power_beside
-from greenkit.metering.window import NotMeasuredError, Window, headline, refuse_bad_work
+from greenkit.metering.window import (
+    NotMeasuredError,
+    Window,
+    headline,
+    refuse_bad_instants,
+    refuse_bad_work,
+)
 
 __all__ = ["EnergyMeter", "NotMeasuredError", "Window"]
 
@@ -171,11 +177,10 @@ class EnergyMeter:
     def draw(self, name: str, start_s: float, end_s: float, **work: float) -> Window:
         """A window drawn afterwards, between two instants of ``time.perf_counter()``.
 
-        Raises ValueError where it ends before it starts.
+        Raises ValueError where it ends before it starts, or has not ended yet.
         """
         refuse_bad_work(name, work)
-        if not end_s >= start_s:
-            raise ValueError(f"a window ends after it starts: got {start_s} s to {end_s} s")
+        refuse_bad_instants(start_s, end_s)
         window = Window(name, work, self, self._curves_at(start_s), start_s, end_s)
         self.windows.append(window)
         return window
@@ -220,14 +225,20 @@ class EnergyMeter:
     # -- energy ------------------------------------------------------------------------------
 
     def readings(self, start_s: float, end_s: float) -> tuple[Reading, ...]:
-        """One reading per sensor between two instants; sensors that have none are left out."""
+        """One reading per sensor between two instants; sensors that have none are left out.
+
+        Raises ValueError where the second is before the first, or in the future.
+        """
+        refuse_bad_instants(start_s, end_s)
         return self.look(start_s, end_s, self._curves_at(start_s))[0]
 
     def between(self, start_s: float, end_s: float) -> Reading:
         """The headline reading between two instants: measured, else simulated, else estimated.
 
-        Raises NotMeasuredError with the reason of every sensor where there is none.
+        Raises NotMeasuredError with the reason of every sensor where there is none, and ValueError
+        where the second instant is before the first, or in the future.
         """
+        refuse_bad_instants(start_s, end_s)
         return headline(*self.look(start_s, end_s, self._curves_at(start_s)))
 
     def look(

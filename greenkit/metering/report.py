@@ -6,6 +6,8 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
+from typing import TypeGuard
 
 from greenkit.foundations import Grid, Provenance, ProvenanceError, Reading, format_interval, total
 from greenkit.foundations import grid as find_grid
@@ -24,8 +26,8 @@ def report(meter: Meter, *, grid: Grid | str | None = None, pue: float = 1.0) ->
     """
     if grid is None and pue != 1:
         raise ValueError("a PUE matters for the carbon: name a grid, too, e.g. grid='FRA'")
-    if not 1 <= pue < math.inf:
-        raise ValueError(f"PUE is facility energy / IT energy, at least 1; got {pue}")
+    if not isinstance(pue, int | float) or not 1 <= pue < math.inf:
+        raise ValueError(f"PUE is facility energy / IT energy, at least 1; got {pue!r}")
     if grid is not None and not isinstance(grid, Grid):
         grid = find_grid(grid)
     rows: list[Sequence[str]] = [HEADER]
@@ -61,14 +63,21 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def _rows(window: Window, readings: Sequence[Reading]) -> list[tuple[str, ...]]:
     unit = next(iter(window.work), "")
-    work = f"{window.work[unit]:.6g} {unit}" if unit else ""
+    amount = window.work.get(unit)
+    work = (f"{amount:.6g} {unit}" if _is_number(amount) else f"{amount} {unit}") if unit else ""
     length_s = float(f"{window.duration_s:.3g}")
-    first = (window.name, work, format_interval(length_s, length_s, length_s, "s"))
+    length = format_interval(length_s, length_s, length_s, "s") if math.isfinite(length_s) else ""
+    first = (window.name, work, length)
     rows = [
         (_short(r), _per(r, window.work.get(unit)), f"{r.provenance.value} ({r.sensor})")
         for r in readings
     ] or [("not measured", "", "")]
     return [((first if i == 0 else ("  +", "", "")) + row) for i, row in enumerate(rows)]
+
+
+def _is_number(amount: object) -> TypeGuard[float]:
+    """False for what a user put into a window's work later that is none."""
+    return isinstance(amount, Real)
 
 
 def _short(reading: Reading) -> str:
@@ -80,7 +89,7 @@ def _per(reading: Reading, count: float | None) -> str:
 
     Of an estimate the value only: its range stands in the energy.
     """
-    if not count or not 0 < count < math.inf or not reading.resolved:
+    if not _is_number(count) or not 0 < count < math.inf or not reading.resolved:
         return ""
     each, low, high = reading.joules / count, reading.low / count, reading.high / count
     if reading.factor == 1 and high - low < 0.01 * each:

@@ -65,6 +65,19 @@ def refuse_bad_work(name: object, work: Mapping[str, object]) -> None:
             raise ValueError(f"the work {unit} of window {name!r} is 0 or more, got {amount}")
 
 
+def refuse_bad_instants(start_s: object, end_s: object) -> None:
+    """Raise TypeError or ValueError for two instants between which no time has passed yet."""
+    if not (isinstance(start_s, Real) and isinstance(end_s, Real)):
+        raise TypeError(
+            f"an instant is a number of seconds, of time.perf_counter(): got {start_s!r:.40} and "
+            f"{end_s!r:.40}"
+        )
+    if not float(end_s) >= float(start_s):
+        raise ValueError(f"a window ends after it starts: got {start_s} s to {end_s} s")
+    if float(end_s) > time.perf_counter():
+        raise ValueError(f"a window of the future is not metered yet: it ends at {end_s} s")
+
+
 @dataclass(slots=True)
 class Window:
     """A metered block: two instants, its name, and the work done in it (e.g. tokens=128).
