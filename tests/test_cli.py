@@ -219,6 +219,26 @@ def test_a_file_that_cannot_be_run_exits_with_126(tmp_path: Path) -> None:
     assert "cannot be run" in result.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose orphans they are")
+def test_meter_says_what_a_command_leaves_running() -> None:
+    script = "sleep 20 >&- 2>&- <&- & echo $!"
+    result = run("meter", "--", "sh", "-c", script)
+    os.kill(int(result.stdout), signal.SIGKILL)
+    assert (
+        "still running, and no longer counted: 1 process that it started (sleep)" in result.stderr
+    )
+
+
+def test_meter_says_nothing_of_a_command_that_leaves_nothing() -> None:
+    assert "still running" not in run("meter", "--", "sh", "-c", "sleep 0.1 & wait").stderr
+
+
+@pytest.mark.parametrize("country", ["fr", "France"])
+def test_a_grid_is_named_by_code_or_country(country: str) -> None:
+    arguments = ("--tokens", "1000", "--joules-per-token", "1", "--grid", country)
+    assert "France 2023" in call("estimate", *arguments).stdout
+
+
 @pytest.mark.usefixtures("card")
 def test_meter_writes_its_readings_as_json(tmp_path: Path) -> None:
     file = tmp_path / "energy.json"

@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 GridCode = Annotated[
-    str | None, typer.Option("--grid", metavar="CODE", help="Country of the grid, e.g. FRA.")
+    str | None, typer.Option("--grid", metavar="COUNTRY", help="Country of the grid, e.g. FRA.")
 ]
 Pue = Annotated[float, typer.Option(help="Facility energy / IT energy; 1 leaves it out.")]
 
@@ -111,7 +111,10 @@ def meter(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the readings here, too.")
     ] = None,
 ) -> None:
-    """Run a command and print its energy to stderr; its exit code is passed on."""
+    """Run a command and print its energy to stderr; its exit code is passed on.
+
+    The energy is that of the time until the command ends: what it leaves running is not counted.
+    """
     place = _grid(grid)
     if not pue >= 1:
         raise typer.BadParameter(f"PUE is facility energy / IT energy, at least 1; got {pue:g}")
@@ -124,14 +127,20 @@ def meter(
     with _explained():
         name = Path(command[0]).name
         with EnergyMeter(sync=False) as energy, energy.window(name) as window:
-            code = run_command(command)
+            code, left = run_command(command)
         readings = window.readings
         typer.echo(f"\n{name}: {window.duration_s:.3g} s, exit code {code}", err=True)
         _print_readings(readings, place, pue)
+        if left:
+            names = ", ".join(dict.fromkeys(left))
+            count = "1 process" if len(left) == 1 else f"{len(left)} processes"
+            rest = f"still running, and no longer counted: {count} that it started ({names})"
+            typer.echo(rest, err=True)
         if json_file is not None:
             record = {
                 "command": command,
                 "exit_code": code,
+                "left_running": left,
                 "duration_s": window.duration_s,
                 "grid": str(place) if place else None,
                 "pue": pue,

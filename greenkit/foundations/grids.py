@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from greenkit.foundations.countries import alike, country_code
 from greenkit.foundations.rows import MixedSourcesError, Row
 
 EMBER = "Ember yearly electricity data, October 2026 release, life cycle, as in leadgreen-mcp 0.3.1"
@@ -97,7 +98,7 @@ _ROWS = {
 
 
 def grid(code: str, *, source: str = "owid", year: int | None = None) -> Grid:
-    """The grid of a country by its three-letter ISO code; WLD is the world, in Ember's data.
+    """The grid of a country by its ISO code (FRA, FR) or English name; Ember has the world, WLD.
 
     `source` is "owid" (one row a country, in this package) or "ember" (all countries, 2023 to
     2025, life cycle; fetched once, 0.1 MB). `year` may be given for Ember, where 2024 is the
@@ -115,12 +116,14 @@ def grid(code: str, *, source: str = "owid", year: int | None = None) -> Grid:
 
 
 def _owid(code: str, year: int | None) -> Grid:
+    names = {row_code: name for row_code, (name, _, _) in _ROWS.items()}
     try:
-        name, g_per_kwh, known = _ROWS[code.upper()]
+        name, g_per_kwh, known = _ROWS[country_code(code, names)]
     except KeyError:
         raise ValueError(
-            f"no carbon intensity for {code!r}; known: {', '.join(sorted(_ROWS))}. "
-            "For another grid write Grid(name, g_per_kwh, year, source)."
+            f"no carbon intensity for {code!r}{alike(code, names)}; known: "
+            f"{', '.join(sorted(_ROWS))}. For another country pass source='ember', for another "
+            "grid write Grid(name, g_per_kwh, year, source)."
         ) from None
     if year not in (None, known):
         raise ValueError(f"this source has {name} for {known}, not for {year}; try source='ember'")
@@ -129,11 +132,14 @@ def _owid(code: str, year: int | None) -> Grid:
 
 def _ember(code: str, year: int) -> Grid:
     areas = _ember_areas()
-    if code.upper() not in areas:
+    names = {iso3: str(area["name"]) for iso3, area in areas.items()}
+    try:
+        area = areas[country_code(code, names)]
+    except KeyError:
         raise ValueError(
-            f"Ember has no area {code!r}; it takes three-letter ISO codes such as FRA, and WLD"
-        )
-    area = areas[code.upper()]
+            f"Ember has no area {code!r}{alike(code, names)}; it takes ISO codes such as FRA, "
+            "English names of countries, and WLD for the world"
+        ) from None
     if str(year) not in area["years"]:
         years = ", ".join(area["years"])
         raise ValueError(f"Ember has {area['name']} for {years}, not for {year}")

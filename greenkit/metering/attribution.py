@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from greenkit.foundations import Quantity, total
 from greenkit.foundations.small_samples import t95
+from greenkit.metering.calls import refuse_lazy
+from greenkit.metering.measure import refuse_bad_counts, refuse_closed
 from greenkit.metering.window import Window
 
 if TYPE_CHECKING:
@@ -116,8 +118,12 @@ def attribute(
     Each module's own time counts, that of its children left out; on a GPU it is taken between
     events on the stream, without waiting. The hooks cost some microseconds a module, and are
     removed afterwards. Raises ValueError where `run` never calls the model, and for fewer than two
-    repeats, which have no interval.
+    repeats, which have no interval, TypeError for what is no torch module or whose calls do not do
+    the work (async functions, generators), and RuntimeError for a closed meter.
     """
+    refuse_lazy(run)
+    refuse_bad_counts(repeats=repeats)
+    refuse_closed(meter)
     if repeats < 2:
         raise ValueError(f"an interval needs at least 2 repeats, got {repeats}")
     clock = _clock(model)
@@ -196,5 +202,8 @@ class _StreamClock:
 
 
 def _clock(model: torch.nn.Module) -> _WallClock | _StreamClock:
-    on_gpu = next(model.parameters()).device.type == "cuda"
+    if not callable(getattr(model, "parameters", None)):
+        raise TypeError(f"attribute looks into a torch.nn.Module, got {model!r:.60}")
+    weight = next(model.parameters(), None)
+    on_gpu = weight is not None and weight.device.type == "cuda"
     return _StreamClock() if on_gpu else _WallClock()

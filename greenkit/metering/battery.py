@@ -20,6 +20,7 @@ from greenkit.metering.sensor import Kind, SensorError, SensorInfo
 SUPPLIES = Path("/sys/class/power_supply")
 IOREG = ("ioreg", "-rn", "AppleSmartBattery")
 GAIN = 0.10  # no calibration against a meter is known
+HIGHEST_W = 1_000  # several times what the largest charger of a laptop gives
 AVERAGE_S = 30.0  # so that a window is resolved from one minute on
 
 _ON_MAINS = "the battery tells watts only while it powers the machine alone: unplug the charger"
@@ -41,6 +42,7 @@ class BatterySensor:
             poll_s=poll_s,
             average_s=AVERAGE_S,
             note="whole machine",
+            highest_w=HIGHEST_W,
         )
 
     def read(self) -> float:
@@ -116,12 +118,15 @@ def mac_watts(text: str) -> float:
         raise SensorError("no battery: ioreg lists no AppleSmartBattery with current and voltage")
     if found["ExternalConnected"] == "Yes":
         raise SensorError(_ON_MAINS)
-    current_ma = int(found["InstantAmperage"])
+    try:
+        current_ma, voltage_mv = int(found["InstantAmperage"]), int(found["Voltage"])
+    except ValueError:
+        raise SensorError(f"the battery's current or voltage is no number: {found}") from None
     if current_ma >= 1 << 63:  # ioreg prints negative numbers as unsigned 64-bit ones
         current_ma -= 1 << 64
     if current_ma > 0:
         raise SensorError(_ON_MAINS)
-    return _checked(-current_ma * int(found["Voltage"]) / 1e6)
+    return _checked(-current_ma * voltage_mv / 1e6)
 
 
 def _checked(watts: float) -> float:

@@ -54,8 +54,11 @@ class Ceilings:
     def bounds(self, flops: float, bytes_moved: float, launches: float = 0) -> Bounds:
         """The three least times of that work on this device.
 
-        Source: Williams, Waterman and Patterson 2009 for the first two. Derived in: Lab 03.
+        Raises ValueError for work below 0. Source: Williams, Waterman and Patterson 2009 for the
+        first two. Derived in: Lab 03.
         """
+        if not min(flops, bytes_moved, launches) >= 0:
+            raise ValueError(f"work is 0 or more: got {flops}, {bytes_moved} and {launches}")
         return Bounds(
             arithmetic=flops / self.flops_per_s,
             memory=bytes_moved / self.bytes_per_s,
@@ -91,7 +94,7 @@ def measure_ceilings(
     The product is of two square matrices of `width` (4096 on a GPU, else 1024); the copy moves
     `megabytes` and counts what it reads and what it writes; a launch is the smallest operation
     there is. The best of many runs counts: a ceiling is what can be reached. Raises ValueError
-    for sizes below 1. Derived in: Lab 03.
+    for sizes below 1 and for a type that torch lacks. Derived in: Lab 03.
     """
     import torch
 
@@ -100,6 +103,8 @@ def measure_ceilings(
         width = WIDTH_CPU if place.type == "cpu" else WIDTH_GPU
     if width < 1 or megabytes < 1:
         raise ValueError(f"width and megabytes must be at least 1, got {width} and {megabytes}")
+    if isinstance(dtype, str) and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"torch has no type {dtype!r}; one is e.g. 'float32' or 'bfloat16'")
     number = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     a, b = (torch.rand(width, width, device=place).to(number) for _ in range(2))
     source = torch.ones(megabytes * 250_000, device=place)

@@ -17,6 +17,7 @@ from greenkit.metering.sensor import Kind, SensorError, SensorInfo
 OLDEST = "3.3.2"  # earlier: a failed read of RAPL becomes 262 kJ, mirrored dies count twice
 FACTOR = 2.9  # 95 %: a load model of the CPU against 86 points of RAPL
 JOULES_PER_KWH = 3.6e6
+HIGHEST_W = 100_000  # several times the largest machine of eight GPUs
 POLL_S = 1.0  # its model is not linear in the load: this is the pace of its own monitor
 
 
@@ -66,6 +67,8 @@ def discover() -> Discovery:
         return Discovery((CodeCarbonSensor(),), ())
     except SensorError as error:
         return Discovery((), (str(error),))
+    except Exception as error:  # of its own kinds, and of whatever it asks
+        return Discovery((), (f"CodeCarbon does not start: {type(error).__name__}: {error}",))
 
 
 def _numbers(release: str) -> tuple[int, ...]:
@@ -109,5 +112,6 @@ def _info(tracker: Any, data: Any) -> SensorInfo:
         kind=Kind.COUNTER,
         factor=FACTOR,
         poll_s=POLL_S,
+        highest_w=HIGHEST_W,
         note=f"of which {data.ram_power:.3g} W for memory, guessed from its size",
     )

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from greenkit.foundations import Provenance, Ratio, Reading, total
 from greenkit.foundations.small_samples import t95
-from greenkit.metering.measure import Measurement, measure, now_s
+from greenkit.metering.calls import refuse_lazy, refuse_unfinished
+from greenkit.metering.measure import Measurement, measure, now_s, refuse_bad_counts, refuse_closed
 from greenkit.metering.meter import EnergyMeter, Window
+from greenkit.metering.window import refuse_bad_work
 
 __all__ = ["Comparison", "Measurement", "compare", "measure"]
 
@@ -116,10 +118,16 @@ def compare(
     resolves, if three rounds of them fit; else up to five rounds in shorter blocks, whose ratio is
     that of times. It is longer only where the warm-up and two rounds of single calls are.
 
-    Raises ValueError for no variant, fewer than two rounds or a budget that is not above 0, and
-    NotMeasuredError where there is no energy value, not even an estimate.
+    Raises ValueError for no variant, fewer than two rounds or times that cannot be, TypeError for
+    what is no function or one whose calls do not do the work (async functions, generators),
+    RuntimeError for a closed meter and NotMeasuredError where there is no energy value, not even
+    an estimate.
     """
     begin = time.perf_counter()
+    refuse_bad_variants(variants)
+    refuse_bad_times(seconds=seconds, block_s=block_s, rest_s=rest_s)
+    refuse_bad_counts(rounds=rounds)
+    refuse_closed(meter)
     if not variants:
         raise ValueError("nothing to compare: pass a mapping of names to functions")
     if seconds is not None and not seconds > 0:
@@ -164,6 +172,24 @@ def compare(
     )
 
 
+def refuse_bad_variants(variants: object) -> None:
+    """Raise TypeError for what is no mapping of names to functions that do their work."""
+    if not isinstance(variants, Mapping):
+        raise TypeError(f'pass a mapping of names to functions, {{"a": f}}; got {variants!r:.60}')
+    for name in variants:
+        refuse_bad_work(name, {})
+    refuse_lazy(*variants.values())
+
+
+def refuse_bad_times(*, rest_s: float, **lengths: float | None) -> None:
+    """Raise ValueError for a rest below 0 and for lengths (s) that are not above 0, or endless."""
+    if not 0 <= rest_s < math.inf:
+        raise ValueError(f"rest_s is 0 or more seconds, got {rest_s}")
+    for name, length_s in lengths.items():
+        if length_s is not None and not 0 < length_s < math.inf:
+            raise ValueError(f"{name} is a length of time in seconds, above 0; got {length_s}")
+
+
 def _block_s(meter: EnergyMeter) -> float:
     """Ten ticks of the slowest sensor that ticks within a second; the first use waits for it."""
     meter.readings(meter.total.start_s, time.perf_counter())
@@ -173,7 +199,7 @@ def _block_s(meter: EnergyMeter) -> float:
 
 def _seconds_of(function: Callable[[], object], meter: EnergyMeter) -> float:
     start = now_s(meter)
-    function()
+    refuse_unfinished(function, function())
     return max(now_s(meter) - start, 1e-7)
 
 

@@ -18,6 +18,7 @@ from greenkit.metering.knots import Knots
 from greenkit.metering.sensor import Kind, SensorError
 
 NEAR, NEAR_S = 3, 0.3  # stretches and seconds on either side that tell how low the power goes
+MANY_DROPPED = 0.1  # of the samples of a window: what is so often wrong is not right in between
 UNSEEN_AVERAGE = 0.15  # of a 1 s average: its 1 s windows err by 21 % (RTX 3090 against a meter)
 
 
@@ -69,6 +70,7 @@ class EnergyCurve(Knots):
         for name in ("times", "joules", "lateness", "noise", "doubt", "watts"):
             setattr(part, name, getattr(self, name)[first:last])
         part.gaps = [gap for gap in self.gaps if gap[0] < end_s and start_s < gap[1]]
+        part.dropped = [slip for slip in self.dropped if start_s <= slip[0] <= end_s]
         part.machine = self.machine
         part.beat(self.tick_s)
         return part
@@ -243,6 +245,13 @@ class EnergyCurve(Knots):
         for gap_start, gap_end, reason in gaps:
             if gap_start < end_s and start_s < gap_end:
                 raise SensorError(f"not measured: {reason} during this window")
+        first, last = (bisect_left(self.dropped, (time_s,)) for time_s in (start_s, end_s))
+        kept = bisect_right(self.times, end_s) - bisect_left(self.times, start_s)
+        if last - first > max(1, MANY_DROPPED * (kept + last - first)):
+            raise SensorError(
+                f"not measured: {last - first} of {kept + last - first} samples of "
+                f"{self.info.name} cannot be: {self._told(self.dropped[first][1])}"
+            )
 
     def peaks(self, prominence_w: float) -> list[tuple[float, float]]:
         """Local maxima of the trace as (time s, watts) that stand out by `prominence_w` or more."""

@@ -96,6 +96,7 @@ class CpuEstimate:
             kind=Kind.COUNTER,
             factor=self.model.factor,
             poll_s=0.1,
+            highest_w=math.inf,  # CPU time of children that end is booked all at once
         )
 
     def read(self) -> float:

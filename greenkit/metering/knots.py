@@ -33,10 +33,12 @@ class Knots:
         self.doubt: list[float] = []  # J², variance of a knot between two that were counted
         self.watts: list[float] = []  # W, the samples of a power sensor
         self.gaps: list[tuple[float, float, str]] = []  # stretches without valid data
+        self.dropped: list[tuple[float, float]] = []  # when (s), and the power (W) that cannot be
         self.sampled_w: float | None = None  # W, the latest look beside a counter
         self.clock_fault = ""
         self._last: tuple[float, float] | None = None  # time and value of the last good read
         self._failing: tuple[float, str] | None = None  # since when, and why
+        self._suspect: float | None = None  # J, what the counter showed last and cannot have
         self._base = 0.0  # the counter's value at 0 J
         self._begun_s = math.nan  # first read, or first after a gap
         self._moved_s = math.nan  # when the value last changed
@@ -50,10 +52,11 @@ class Knots:
     def push(self, time_s: float, value: float, late_s: float = 0.0) -> None:
         """Add one read: joules so far, or watts, as `info.kind` says.
 
-        The value is of an instant within `late_s` of `time_s`.
+        The value is of an instant within `late_s` of `time_s`. One that the device can never have
+        drawn is dropped, where the values around it show that it is a slip.
         """
         power = self.info.kind is Kind.POWER
-        if not math.isfinite(value) or (power and value < 0):
+        if not math.isfinite(value) or value < 0:
             self.fail(time_s, f"{self.info.name} returned {value:g}")
             return
         if time_s <= self._latest_s:
@@ -61,26 +64,59 @@ class Knots:
                 self.clock_fault = f"the clock went back by {self._latest_s - time_s:.3g} s"
             return
         self._latest_s = time_s
+        if power and value > self.info.highest_w:
+            self._drop(time_s, value)
+            return
         if self.info.kind is not Kind.TICKS:
             self.end_gap(time_s)
         if self._last is None:
             self._begin(time_s, value, late_s)
         elif power:
             self._add_power(time_s, value, *self._last)
-        elif value < self._last[1]:
-            self.fail(time_s, f"the counter of {self.info.name} went backwards")
+        elif reason := self._impossible(time_s, value, self._last[1]):
+            if self._suspect is None:  # the next value tells whether it is a slip
+                self._suspect = value
+                return
+            self.fail(time_s, reason)
             if self.info.kind is not Kind.TICKS:
                 self.end_gap(time_s)
             self._begin(time_s, value, late_s)
         else:
             self._add_joules(time_s, value, late_s, *self._last)
-        self._last = (time_s, value)
+        self._last, self._suspect = (time_s, value), None
 
     def fail(self, time_s: float, reason: str) -> None:
         """Note that the sensor could not be read; windows over this stretch are not measured."""
         if self._failing is None:
             self._failing = (self._last[0] if self._last else time_s, reason)
-        self._last = None
+        self._last = self._suspect = None
+
+    def _drop(self, time_s: float, watts: float) -> None:
+        """A power that cannot be: the samples around it tell the energy, if they are near."""
+        self.dropped.append((time_s, watts))
+        if self._last is None or time_s - self._last[0] > self.gap_s:
+            self.fail(time_s, self._told(watts))
+
+    def _told(self, watts: float) -> str:
+        return f"{self.info.name} told {watts:.3g} W and can draw {self.info.highest_w:.3g} W"
+
+    def _impossible(self, time_s: float, joules: float, previous: float) -> str:
+        """Why a counter cannot show so much after what it showed before; empty where it can.
+
+        A leap that the counter takes back at once is a slip of one read, one that it keeps is not.
+        """
+        name, suspect = self.info.name, self._suspect
+        if joules < previous:
+            return f"the counter of {name} went backwards"
+        late_s = self.info.poll_s
+        if self.info.kind is Kind.TICKS:  # what a tick shows was drawn since the one before it
+            late_s = max(late_s, self.tick_s if math.isfinite(self.tick_s) else GAP_S)
+        most_j = self.info.highest_w * (time_s - self._moved_s + late_s)
+        kept = suspect is not None and previous < suspect <= joules
+        if kept or joules - previous > most_j:
+            leap_j = joules - previous
+            return f"the counter of {name} leapt by {leap_j:.3g} J, more than it can draw"
+        return ""
 
     def end_gap(self, time_s: float) -> None:
         """Valid data again: what lies between the failure and this instant is a gap."""
@@ -130,8 +166,10 @@ class Knots:
 
     def _add_power(self, time_s: float, watts: float, before: float, previous: float) -> None:
         width = time_s - before
+        slips = self.dropped and self.dropped[-1][0] > before
         if width > self.gap_s:
-            self.gaps.append((before, time_s, f"no sample of {self.info.name} for {width:.2g} s"))
+            reason = f"no sample of {self.info.name} for {width:.2g} s"
+            self.gaps.append((before, time_s, self._told(self.dropped[-1][1]) if slips else reason))
             self._begin(time_s, watts, 0.0)
             return
         spread = 0.0  # W s, between the extremes of what the energy may have been
@@ -143,9 +181,12 @@ class Knots:
         if width > 2 * self.info.poll_s:  # a late read: anything seen lately may have come between
             lately = [*self.watts[-LATELY:], watts]
             spread = max(spread, (max(lately) - min(lately)) * width)
+        if slips:  # between nothing and the highest seen lately, and an edge in it is as unsure
+            spread = max(spread, max(*self.watts[-LATELY:], watts) * width)
         joules = self.joules[-1] + (watts + previous) / 2 * width
         # The variance of a U-shaped distribution: steps and bursts err towards the extremes.
-        self.knot(time_s, joules, 0.0, spread**2 / 8, watts)
+        variance = spread**2 / 8
+        self.knot(time_s, joules, 0.0, variance, watts, doubt=variance if slips else 0.0)
 
     def _add_joules(
         self, time_s: float, value: float, late_s: float, before: float, previous: float

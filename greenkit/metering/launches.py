@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from greenkit.metering.calls import refuse_lazy
 from greenkit.metering.device import synchronize
 from greenkit.metering.dispatch import each_operation
 
@@ -38,8 +39,10 @@ def count_launches(work: Callable[[], object]) -> Launches:
     """Run `work` once and count the operations that torch hands to the device.
 
     Views of a tensor and reservations of memory do no work there and are left out. On a GPU each
-    operation is one kernel, or now and then two. Derived in: Lab 03.
+    operation is one kernel, or now and then two. Raises TypeError for an async function or a
+    generator, whose calls do not do the work. Derived in: Lab 03.
     """
+    refuse_lazy(work)
     counts: Counter[str] = Counter()
 
     def note(operator: Any) -> None:

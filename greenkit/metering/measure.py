@@ -9,8 +9,10 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 
 from greenkit.foundations import Quantity, Reading
+from greenkit.metering.calls import refuse_lazy, refuse_unfinished
 from greenkit.metering.meter import EnergyMeter, NotMeasuredError
 
 CHECK_S = 0.1
@@ -69,9 +71,13 @@ def measure(
     promised away. On reaching `max_repeats` or `max_seconds` the result says so. Derived in:
     Lab 01.
 
-    Raises ValueError for a `rel` outside 0 to 1 or a cap that allows no call, and NotMeasuredError
-    where there is no energy value.
+    Raises ValueError for a `rel` outside 0 to 1 or a cap that allows no call, TypeError for an
+    async function or a generator, whose calls do not do the work, RuntimeError for a closed meter
+    and NotMeasuredError where there is no energy value.
     """
+    refuse_lazy(function)
+    refuse_closed(meter)
+    refuse_bad_counts(min_repeats=min_repeats, max_repeats=max_repeats)
     if not 0 < rel < 1:
         raise ValueError(f"rel is a relative error between 0 and 1, e.g. 0.05; got {rel}")
     if max_repeats < 1 or not max_seconds > 0:
@@ -88,7 +94,7 @@ def measure(
             )
     if not meter.curves:
         meter.between(0.0, 0.0)  # raises, with all reasons
-    function()
+    refuse_unfinished(function, function())
     marks = [now_s(meter)]
     check_s = marks[0] + CHECK_S
     reading, stopped_by = None, ""
@@ -110,6 +116,21 @@ def measure(
     return Measurement(
         last or meter.between(marks[0], marks[-1]), len(each), each, last is not None, stopped_by
     )
+
+
+def refuse_closed(meter: EnergyMeter | None) -> None:
+    """Raise TypeError for what is no meter, and RuntimeError for one that is closed."""
+    if not (meter is None or hasattr(meter, "curves")):
+        raise TypeError(f"meter is an open EnergyMeter, got {meter!r:.60}")
+    if isinstance(meter, EnergyMeter) and not meter.is_open:
+        raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
+
+
+def refuse_bad_counts(**counts: object) -> None:
+    """Raise TypeError for how many times to do something that is no whole number."""
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise TypeError(f"{name} is a whole number, got {count!r:.40}")
 
 
 def now_s(meter: EnergyMeter) -> float:

@@ -2,64 +2,70 @@
 
 from __future__ import annotations
 
-import functools
 import math
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, ExitStack
-from typing import Any, ParamSpec, TypeVar
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn, TypeVar
 
 from greenkit.foundations import Grid, Reading
 from greenkit.metering import device
+from greenkit.metering.calls import metered
+from greenkit.metering.choice import choose
 from greenkit.metering.curve import EnergyCurve
-from greenkit.metering.discovery import Discovery
 from greenkit.metering.overhead import OVERHEAD
 from greenkit.metering.report import report
 from greenkit.metering.sampler import sampler
 from greenkit.metering.sensor import Sensor, SensorError, has_power_beside
-from greenkit.metering.window import NotMeasuredError, Window, headline
+from greenkit.metering.window import (
+    NotMeasuredError,
+    Window,
+    headline,
+    refuse_bad_instants,
+    refuse_bad_work,
+)
 
 __all__ = ["EnergyMeter", "NotMeasuredError", "Window"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F")
 
 
-class EnergyMeter(ContextDecorator):
+class EnergyMeter:
     """Meters everything that happens while it is open; `window` names a part of it.
 
     `sensors` is "auto" (all that this machine offers), "codecarbon" (a second opinion, to stand
     beside the first) or a list of sensors; `gpus` names GPUs by index or UUID; `sync` waits for
     the GPU at both ends of each window; `overhead` is the share of one core that reading energy
-    counters may cost, where a read is dear (the first seconds aside). As a decorator it opens for
-    each call, and `total` is the last one; `watch` makes each call a window instead.
+    counters may cost, where a read is dear (the first seconds aside). As a decorator it is open
+    while calls run, at once or one in another, and `total` is the last that finished; `watch` makes
+    each call a window instead. Opened more than once, its report has a total of all openings.
 
-    Raises SensorError where a named GPU does not exist. Derived in: Lab 01.
+    Raises SensorError where a named GPU does not exist, and TypeError for what is no sensor.
+    Derived in: Lab 01.
     """
 
     def __init__(
         self,
         sensors: str | Sequence[Sensor] = "auto",
         *,
-        gpus: Sequence[int | str] | None = None,
+        gpus: Sequence[int | str] | int | str | None = None,
         sync: bool = True,
         overhead: float = OVERHEAD,
     ) -> None:
         if not 0 < overhead <= 1:
             raise ValueError(f"overhead is a share of one core, above 0 and at most 1: {overhead}")
-        if isinstance(sensors, str):
-            found = _discover(sensors, gpus)
-        elif gpus is not None:
-            raise ValueError('gpus chooses among the sensors that are found: pass sensors="auto"')
-        else:
-            found = Discovery(tuple(sensors), ())
+        found = choose(sensors, gpus)
         self.sensors, self.reasons = found.sensors, found.reasons
         self.sync, self.overhead = sync, overhead
         self.windows: list[Window] = []
         self.curves: list[EnergyCurve] = []
         self.idle_w: Reading | None = None
+        self.openings: list[Window] = []  # by `with`, from opening to closing; the last is `total`
         self._total = Window("total", {}, self, ())
+        self._opened_s = math.nan
+        self._calls, self._calling = 0, threading.RLock()
         self._release: weakref.finalize[Any, EnergyMeter] | None = None
 
     # -- opening and closing -----------------------------------------------------------------
@@ -70,8 +76,13 @@ class EnergyMeter(ContextDecorator):
         return self._release is not None and self._release.alive
 
     def __enter__(self) -> EnergyMeter:
-        if self.is_open:
-            raise RuntimeError("this meter is already open; make a second EnergyMeter")
+        with self._calling:
+            if self.is_open:
+                raise RuntimeError("this meter is already open; make a second EnergyMeter")
+            self._open()
+        return self
+
+    def _open(self) -> None:
         self.synchronize()
         with ExitStack() as undo:
             curves: list[EnergyCurve] = []
@@ -83,8 +94,7 @@ class EnergyMeter(ContextDecorator):
         self._release = weakref.finalize(self, sampler().detach_later, self.sensors)
         self._release.atexit = False  # the thread is a daemon, and the exit should not wait
         self.curves = list(dict.fromkeys(curves))
-        self._total = Window("total", {}, self, self.curves, time.perf_counter())
-        return self
+        self._opened_s = time.perf_counter()
 
     def __exit__(self, *exception: object) -> None:
         if self._release is None or not self._release.detach():
@@ -93,12 +103,48 @@ class EnergyMeter(ContextDecorator):
             if not any(exception):
                 self.synchronize()
         finally:
-            self._total.end_s = time.perf_counter()
-            try:
-                self._settle(self._total.end_s, self.curves, hurry=True)
-            finally:
-                for sensor in self.sensors:
-                    sampler().detach(sensor)
+            self._finish(self._opened_s)
+            self.openings.append(self._total)
+            self._close()
+
+    def _finish(self, start_s: float) -> None:
+        self._total = Window("total", {}, self, self.curves, start_s, time.perf_counter())
+
+    def _close(self) -> None:
+        try:
+            self._settle(self._total.end_s, self.curves, hurry=True)
+        finally:
+            for sensor in self.sensors:
+                sampler().detach(sensor)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        """One call of a decorated function: the first one opens the meter, the last one closes."""
+        with self._calling:
+            if not self.is_open:
+                self._open()
+                self._calls = 1
+            elif self._calls:
+                self._calls += 1
+            ours = self._calls > 0  # else opened by `with`, whose total is its own
+        start_s = time.perf_counter()
+        try:
+            yield
+            self.synchronize()
+        finally:
+            with self._calling:
+                if ours and self.is_open:
+                    self._finish(start_s)
+                    self._calls -= 1
+                    if not self._calls and self._release is not None and self._release.detach():
+                        self._close()
+
+    def __call__(self, function: F) -> F:
+        """Decorate a function of any kind: the meter is open while its calls run."""
+        return metered(function, self._call)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a meter cannot be copied or pickled; its windows and readings can")
 
     def synchronize(self) -> None:
         """Wait until the GPU has done what it was given (where torch uses one)."""
@@ -110,33 +156,32 @@ class EnergyMeter(ContextDecorator):
     def window(self, name: str, **work: float) -> Window:
         """A block to meter: ``with meter.window("decode", tokens=128): …``.
 
-        Raises RuntimeError while the meter is closed.
+        Raises RuntimeError while the meter is closed, TypeError for a name that is no text or work
+        that is no number, and ValueError for work below 0.
         """
+        refuse_bad_work(name, work)
         if not self.is_open:
             raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
         return Window(name, work, self, self.curves)
 
-    def watch(self, name: str, **work: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Decorate a function so that each call is a window of that name."""
+    def watch(self, name: str, **work: float) -> Callable[[F], F]:
+        """Decorate a function so that each call is a window of that name.
 
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            @functools.wraps(function)
-            def metered(*args: P.args, **kwargs: P.kwargs) -> R:
-                with self.window(name, **work):
-                    return function(*args, **kwargs)
-
-            return metered
-
-        return decorate
+        That of an async function ends with its result, that of a generator with its last value;
+        what others do meanwhile counts, as in any window. Windows of calls at once overlap: each
+        holds all the energy of its time. Raises as `window` does, and TypeError for a class.
+        """
+        refuse_bad_work(name, work)
+        return lambda function: metered(function, lambda: self.window(name, **work))
 
     def draw(self, name: str, start_s: float, end_s: float, **work: float) -> Window:
         """A window drawn afterwards, between two instants of ``time.perf_counter()``.
 
-        Raises ValueError where it ends before it starts.
+        Raises ValueError where it ends before it starts, or has not ended yet.
         """
-        if not end_s >= start_s:
-            raise ValueError(f"a window ends after it starts: got {start_s} s to {end_s} s")
-        window = Window(name, work, self, self.curves, start_s, end_s)
+        refuse_bad_work(name, work)
+        refuse_bad_instants(start_s, end_s)
+        window = Window(name, work, self, self._curves_at(start_s), start_s, end_s)
         self.windows.append(window)
         return window
 
@@ -152,16 +197,26 @@ class EnergyMeter(ContextDecorator):
 
     @property
     def total(self) -> Window:
-        """The window from opening to closing (or to now)."""
-        if not self.is_open:
+        """The window from the last opening to closing (or to now), or the last decorated call."""
+        if not self.is_open or (self._calls and self._total.end_s > self._opened_s):
             return self._total
-        return Window("total", {}, self, self.curves, self._total.start_s, time.perf_counter())
+        return Window("total", {}, self, self.curves, self._opened_s, time.perf_counter())
+
+    def _curves_at(self, time_s: float) -> Sequence[EnergyCurve]:
+        """The curves of the opening that an instant belongs to."""
+        if not (self.is_open and time_s >= self._opened_s):
+            for opening in reversed(self.openings):
+                if time_s >= opening.start_s:
+                    return opening.curves
+        return self.curves
 
     def idle(self, seconds: float = 2.0) -> Reading:
         """Do nothing for some seconds and keep the reading as the idle baseline.
 
-        Raises NotMeasuredError where no sensor gives one.
+        Raises NotMeasuredError where no sensor gives one, and ValueError for seconds not above 0.
         """
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"an idle baseline takes some seconds, above 0; got {seconds}")
         with self.window("idle") as window:
             time.sleep(seconds)
         self.idle_w = window.reading
@@ -170,15 +225,21 @@ class EnergyMeter(ContextDecorator):
     # -- energy ------------------------------------------------------------------------------
 
     def readings(self, start_s: float, end_s: float) -> tuple[Reading, ...]:
-        """One reading per sensor between two instants; sensors that have none are left out."""
-        return self.look(start_s, end_s, self.curves)[0]
+        """One reading per sensor between two instants; sensors that have none are left out.
+
+        Raises ValueError where the second is before the first, or in the future.
+        """
+        refuse_bad_instants(start_s, end_s)
+        return self.look(start_s, end_s, self._curves_at(start_s))[0]
 
     def between(self, start_s: float, end_s: float) -> Reading:
         """The headline reading between two instants: measured, else simulated, else estimated.
 
-        Raises NotMeasuredError with the reason of every sensor where there is none.
+        Raises NotMeasuredError with the reason of every sensor where there is none, and ValueError
+        where the second instant is before the first, or in the future.
         """
-        return headline(*self.look(start_s, end_s, self.curves))
+        refuse_bad_instants(start_s, end_s)
+        return headline(*self.look(start_s, end_s, self._curves_at(start_s)))
 
     def look(
         self, start_s: float, end_s: float, curves: Sequence[EnergyCurve]
@@ -215,23 +276,10 @@ class EnergyMeter(ContextDecorator):
         """Per sensor, the power peaks (time s, watts) that stand out by at least that much."""
         return {curve.info.name: curve.peaks(prominence_w) for curve in self.curves}
 
-    def report(self, *, grid: Grid | None = None, pue: float = 1.0) -> str:
+    def report(self, *, grid: Grid | str | None = None, pue: float = 1.0) -> str:
         """The table of all windows, with interval and provenance in each row.
 
-        With a `grid` (and a PUE, facility energy over IT energy) it states the carbon, too.
+        With a `grid`, or the name or code of its country (and a PUE, facility energy over IT
+        energy), it states the carbon, too.
         """
         return report(self, grid=grid, pue=pue)
-
-
-def _discover(sensors: str, gpus: Sequence[int | str] | None) -> Discovery:
-    if sensors == "auto":
-        from greenkit.metering.machine import discover
-
-        return discover(gpus=gpus)
-    if sensors != "codecarbon":
-        raise ValueError(f'sensors is "auto", "codecarbon" or a list of sensors, got {sensors!r}')
-    if gpus is not None:
-        raise ValueError('gpus chooses among the sensors that are found: pass sensors="auto"')
-    from greenkit.metering.codecarbon import discover as second_opinion
-
-    return second_opinion()

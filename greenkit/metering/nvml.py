@@ -19,10 +19,11 @@ from greenkit.foundations import Domain, Provenance
 from greenkit.metering.discovery import Discovery
 from greenkit.metering.gpus import Card, named, opened_by_torch, visible
 from greenkit.metering.nvml_library import PAUSE_S, TRIES, Ask, Library, answer, explain
-from greenkit.metering.sensor import Kind, SensorError, SensorInfo
+from greenkit.metering.sensor import HIGHEST_W, Kind, SensorError, SensorInfo
 
 GAIN = 0.05  # rms of five cards against an external meter; NVIDIA documents ±5 %
 STALL_S = 1.0
+ABOVE_LIMIT, LEAST_HIGHEST_W = 3, 2_000.0  # times the power limit; whatever a card says of it
 FIELD_POWER_INSTANT = 186
 FIELD_TYPES = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal")
 SCOPE_GPU, SCOPE_MODULE = 0, 1
@@ -145,6 +146,7 @@ def _sensor(library: Library, card: Card, reasons: list[str]) -> NvmlSensor | No
             stall_s=STALL_S if method.kind is Kind.TICKS else None,
             average_s=method.average_s,
             quantum_j=0.001 if method.kind is Kind.TICKS else 0.0,
+            highest_w=_highest_w(nvml, handle),
             note="module of CPU and GPU" if scope == SCOPE_MODULE else "whole board",
         )
         beside = methods[1:] if method.kind is Kind.TICKS else ()
@@ -154,6 +156,15 @@ def _sensor(library: Library, card: Card, reasons: list[str]) -> NvmlSensor | No
         "0 W; virtual and embedded GPUs often have none"
     )
     return None
+
+
+def _highest_w(nvml: Any, handle: Any) -> float:
+    """What the card can never draw: a multiple of its highest limit, which short bursts exceed."""
+    try:
+        limit_w = float(nvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)[1]) / 1000
+    except nvml.NVMLError:
+        return HIGHEST_W
+    return min(HIGHEST_W, max(LEAST_HIGHEST_W, ABOVE_LIMIT * limit_w))
 
 
 def _instantaneous(nvml: Any, handle: Any, methods: Sequence[_Method]) -> Ask | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from greenkit.metering.calls import refuse_lazy
 from greenkit.metering.dispatch import each_operation
 
 FUSED = (
@@ -46,8 +47,10 @@ def count_flops(work: Callable[[], object]) -> FlopCount:
     products over all keys, though a causal kernel may skip up to half. Tensors on the meta device
     are counted too.
 
-    Derived in: Lab 03.
+    Raises TypeError for an async function or a generator, whose calls do not do the work. Derived
+    in: Lab 03.
     """
+    refuse_lazy(work)
     from torch.utils.flop_counter import FlopCounterMode
 
     counter = FlopCounterMode(display=False, custom_mapping=_formulas())

@@ -14,13 +14,15 @@ def peaks(
     The prominence of a peak is its height above the higher of the two lowest points that lie
     between it and higher ground (or the end of the trace) on either side, as in SciPy. The first
     and the last sample are no peaks; of a flat top only the first sample counts.
-    Raises ValueError for a prominence that is not above 0.
+    Raises ValueError for a prominence that is not above 0 and for lists of different lengths.
 
     >>> peaks([0, 1, 2, 3, 4], [60, 300, 60, 80, 60], prominence_w=100)
     [(1, 300)]
     """
     if not prominence_w > 0:
         raise ValueError(f"a peak stands out by more than 0 W, got {prominence_w}")
+    if len(times_s) != len(watts):
+        raise ValueError(f"{len(times_s)} times and {len(watts)} powers: one of each for a sample")
     left = _lowest_since_higher(watts, ties_count=True)
     right = _lowest_since_higher(watts[::-1], ties_count=False)[::-1]
     return [

@@ -22,6 +22,7 @@ GAIN = 0.05
 STALL_S = 0.5  # a live counter moves about every millisecond
 HIGHEST_W = 5_000  # more than any package draws: what exceeds it is a reset, not a wrap
 MIRROR_UJ = 1_000_000  # what a package may draw between two reads of the same counter
+CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))  # Docker's and Podman's
 QUANTUM_J = 61e-6  # Intel; AMD counts finer
 
 
@@ -165,8 +166,16 @@ def _info(zone: _Zone) -> SensorInfo:
         gain=GAIN,
         poll_s=0.05,
         quantum_j=QUANTUM_J,
+        highest_w=HIGHEST_W,
         note="package only" if zone.domain is Domain.PACKAGE else "memory only",
     )
+
+
+def _leads_somewhere(link: Path) -> bool:
+    try:
+        return link.exists()
+    except OSError:
+        return False
 
 
 def _read_uj(file: Path) -> int:
@@ -190,12 +199,30 @@ def _read_uj(file: Path) -> int:
         raise SensorError(f"{file} does not hold a number of microjoules") from None
 
 
+_UNMASK = (
+    "the default of Docker and Podman: start it as root with --security-opt systempaths=unconfined "
+    "(Podman: unmask=/sys/devices/virtual/powercap), since mounting the folder does not lift the "
+    "mask; the container then sees more of the machine"
+)
+
+
 def _absence(root: Path) -> str:
-    if not root.is_dir():
+    try:
+        entries = list(root.iterdir())
+    except PermissionError:
+        return f"no RAPL: this user may not list {root}; in a container it may be masked, {_UNMASK}"
+    except OSError:
         return (
-            f"no RAPL: {root} is not there, as in virtual machines, on macOS and on Windows (in a "
-            "container of a Linux machine, mount it and /sys/devices/virtual/powercap read-only)"
+            f"no RAPL: {root} is not there, as in virtual machines, on macOS and on Windows; in a "
+            f"container it may be masked, {_UNMASK}"
         )
+    if any(entry.is_symlink() and not _leads_somewhere(entry) for entry in entries):
+        return (
+            f"no RAPL in this container, though its machine has it: the links in {root} lead to a "
+            f"masked folder, {_UNMASK}"
+        )
+    if not entries and any(mark.exists() for mark in CONTAINER_MARKS):
+        return f"no RAPL: {root} is empty in this container; it may be masked, {_UNMASK}"
     return (
         f"no RAPL: {root} lists no CPU package; this is a virtual machine, the CPU has no RAPL, or "
         "its kernel module is not loaded (sudo modprobe intel_rapl_msr)"

@@ -44,9 +44,11 @@ class Trace:
         return self.curve.reading(start_s, end_s)
 
     def window(self, name: str, index: int = 0) -> Reading:
-        """The energy of a marked block. Raises KeyError for a name that was not marked."""
+        """The energy of a marked block. Raises KeyError for one that was not marked."""
         if name not in self.marks:
             raise KeyError(f"no mark {name!r} in this trace; there are: {', '.join(self.marks)}")
+        if not -len(self.marks[name]) <= index < len(self.marks[name]):
+            raise KeyError(f"{name!r} was marked {len(self.marks[name])} times, not {index + 1}")
         return self.between(*self.marks[name][index])
 
 

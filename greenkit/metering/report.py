@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from numbers import Real
+from typing import TypeGuard
 
-from greenkit.foundations import Grid, Provenance, Reading, format_interval
+from greenkit.foundations import Grid, Provenance, ProvenanceError, Reading, format_interval, total
+from greenkit.foundations import grid as find_grid
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.window import Meter, NotMeasuredError, Window
 
@@ -14,22 +18,27 @@ HEADER = ("window", "work", "time", "energy", "per unit", "source")
 SHORTEST_NAME, LINE_WIDTH = 6, 100
 
 
-def report(meter: Meter, *, grid: Grid | None = None, pue: float = 1.0) -> str:
+def report(meter: Meter, *, grid: Grid | str | None = None, pue: float = 1.0) -> str:
     """All windows of a meter as a plain table, and below it where the numbers come from.
 
     With a named `grid` the carbon of the whole follows. No line is wider than 100 columns.
-    Raises ValueError for a PUE without a grid.
+    Raises ValueError for a PUE below 1 or without a grid, and for an unknown country.
     """
     if grid is None and pue != 1:
-        raise ValueError("a PUE matters for the carbon: name a grid, too, e.g. grid=grid('FRA')")
+        raise ValueError("a PUE matters for the carbon: name a grid, too, e.g. grid='FRA'")
+    if not isinstance(pue, int | float) or not 1 <= pue < math.inf:
+        raise ValueError(f"PUE is facility energy / IT energy, at least 1; got {pue!r}")
+    if grid is not None and not isinstance(grid, Grid):
+        grid = find_grid(grid)
     rows: list[Sequence[str]] = [HEADER]
     notes: list[str] = []
-    for window in [*meter.windows, meter.total]:
+    totals = _openings(meter)
+    for window in [*meter.windows, *totals]:
         readings, reasons = window.look() if window.duration_s >= 0 else ((), ("still open",))
         rows += _rows(window, readings)
         notes += [f"{window.name}: {reason}" for reason in reasons]
         notes += [_too_short(window, r) for r in readings if not r.resolved]
-    notes = [*_totals(meter, grid, pue), *map(_source, meter.curves), *dict.fromkeys(notes)]
+    notes = [*_totals(meter, totals, grid, pue), *map(_source, meter.curves), *dict.fromkeys(notes)]
     wrapped = (textwrap.fill(n, LINE_WIDTH, subsequent_indent="  ") for n in notes)
     return "\n".join([table(rows), *wrapped])
 
@@ -54,14 +63,21 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def _rows(window: Window, readings: Sequence[Reading]) -> list[tuple[str, ...]]:
     unit = next(iter(window.work), "")
-    work = f"{window.work[unit]:.6g} {unit}" if unit else ""
+    amount = window.work.get(unit)
+    work = (f"{amount:.6g} {unit}" if _is_number(amount) else f"{amount} {unit}") if unit else ""
     length_s = float(f"{window.duration_s:.3g}")
-    first = (window.name, work, format_interval(length_s, length_s, length_s, "s"))
+    length = format_interval(length_s, length_s, length_s, "s") if math.isfinite(length_s) else ""
+    first = (window.name, work, length)
     rows = [
         (_short(r), _per(r, window.work.get(unit)), f"{r.provenance.value} ({r.sensor})")
         for r in readings
     ] or [("not measured", "", "")]
     return [((first if i == 0 else ("  +", "", "")) + row) for i, row in enumerate(rows)]
+
+
+def _is_number(amount: object) -> TypeGuard[float]:
+    """False for what a user put into a window's work later that is none."""
+    return isinstance(amount, Real)
 
 
 def _short(reading: Reading) -> str:
@@ -73,7 +89,7 @@ def _per(reading: Reading, count: float | None) -> str:
 
     Of an estimate the value only: its range stands in the energy.
     """
-    if not count or not reading.resolved:
+    if not _is_number(count) or not 0 < count < math.inf or not reading.resolved:
         return ""
     each, low, high = reading.joules / count, reading.low / count, reading.high / count
     if reading.factor == 1 and high - low < 0.01 * each:
@@ -82,14 +98,28 @@ def _per(reading: Reading, count: float | None) -> str:
     return text.partition(" (")[0]
 
 
-def _totals(meter: Meter, grid: Grid | None, pue: float) -> Iterable[str]:
+def _openings(meter: Meter) -> list[Window]:
+    """One window for each time that the meter was opened, the latest (or a call) at the end."""
+    last = meter.total
+    earlier = [w for w in meter.openings if w.start_s != last.start_s]
+    return [*(replace(w, name=f"total {i}") for i, w in enumerate(earlier, start=1)), last]
+
+
+def _totals(meter: Meter, totals: Sequence[Window], grid: Grid | None, pue: float) -> Iterable[str]:
     start_s = meter.total.start_s
+    before = [w for w in meter.windows if w.start_s < start_s]
+    if left_out := [w.name for w in before if not any(_holds(t, w) for t in totals)]:
+        names = ", ".join(dict.fromkeys(left_out))
+        yield f"the total is that of the last call alone: windows of earlier calls are {names}"
     try:
-        reading = meter.total.reading
-    except NotMeasuredError:
+        reading = total([window.reading for window in totals])
+    except (NotMeasuredError, ProvenanceError) as error:
+        if len(totals) > 1:
+            yield f"total: none of all {len(totals)} openings together: {error}"
         return
     source = f"{reading.provenance.value} ({reading.sensor})"
-    yield f"total: {reading.text} = {reading.wh().text}, {source}"
+    of = f" of {len(totals)} openings" if len(totals) > 1 else ""
+    yield f"total{of}: {reading.text} = {reading.wh().text}, {source}"
     if grid is not None:
         yield f"at {grid}, PUE {pue:g}: {reading.carbon(grid, pue=pue).text}, {source}"
     for curve in meter.curves:
@@ -100,6 +130,10 @@ def _totals(meter: Meter, grid: Grid | None, pue: float) -> Iterable[str]:
             yield f"peak: {top_w:.0f} W at {at_s - start_s:.1f} s, {name}"
     if meter.idle_w is not None:
         yield f"idle: {meter.idle_w.power_w:.3g} W, {meter.idle_w.provenance.value}, not subtracted"
+
+
+def _holds(whole: Window, part: Window) -> bool:
+    return whole.start_s <= part.start_s and part.end_s <= whole.end_s
 
 
 def _trace(curve: EnergyCurve) -> list[tuple[float, float]]:

@@ -25,12 +25,14 @@ from greenkit.metering.sensor import (
     Sensor,
     SensorError,
     has_power_beside,
+    number_from,
 )
 from greenkit.metering.slow_counter import SlowCounter
 
 PATIENCE_S = 1.0  # how long to wait for a sensor that does not answer, or for a tick
 SHORTEST_S = 0.0005  # between two reads of a counter whose reads are dear, or of its power
 READS_PER_S = 50  # of a counter that ticks, where a read costs next to nothing
+FAILURES = (Exception, SystemExit)  # of a sensor: none of them ends the thread
 _numbers = itertools.count()
 
 
@@ -43,7 +45,7 @@ class _Channel:
     due_s: float = 0.0
     closed: bool = False
     slow: SlowCounter | None = None  # where its reads are dear
-    cost_s: float = 0.0  # core seconds of one read, weighed at the start
+    apart_s: float = 0.0  # what `overhead` wants between two reads of a counter that is not slow
     reading: threading.Lock = field(default_factory=threading.Lock)  # held while it is read
 
     @property
@@ -79,7 +81,7 @@ class Sampler:
             channel.users += 1
             first = channel.users == 1
         if channel.sensor is not sensor:
-            sensor.close()
+            _close(sensor)
         if first:
             self._weigh(channel)
         self._read(channel)
@@ -149,13 +151,14 @@ class Sampler:
             reads = [_weighed_read(sensor)]
             if reads[0].busy_s > most_s:  # once more: the first one may have been special
                 reads.append(_weighed_read(sensor))
-            channel.cost_s = min(read.busy_s for read in reads)
-            if channel.cost_s > most_s and sensor.watts() is not None:
+            cost_s = min(read.busy_s for read in reads)
+            channel.apart_s = cost_s / channel.overhead
+            if cost_s > most_s and sensor.watts() is not None:
                 allowance = Allowance(channel.overhead, reads[0].before_s)
                 channel.slow = SlowCounter(channel.curve, allowance)
                 for read in reads:
                     allowance.spend(read.after_s, read.busy_s)
-                    channel.slow.counted(read.before_s, read.after_s, read.value, channel.cost_s)
+                    channel.slow.counted(read.before_s, read.after_s, read.value, cost_s)
 
     def _run(self) -> None:
         busy_s = time.thread_time()
@@ -191,7 +194,7 @@ class Sampler:
                 _read_what_is_due(channel, channel.slow)
             if last:
                 channel.closed = True
-                channel.sensor.close()
+                _close(channel.sensor)
         finally:
             channel.reading.release()
         return True
@@ -201,14 +204,13 @@ def _read_value(channel: _Channel) -> None:
     before = time.perf_counter()
     channel.due_s = before + channel.sensor.info.poll_s
     try:
-        value = channel.sensor.read()
-    except Exception as error:
+        value = number_from(channel.sensor, channel.sensor.read())
+    except FAILURES as error:
         channel.curve.fail(before, _reason(channel, error))
         return
     after = time.perf_counter()
     channel.curve.push((before + after) / 2, value, (after - before) / 2)
-    seldom_s = before + channel.cost_s / channel.overhead
-    channel.due_s = max(channel.curve.next_read_s(after), seldom_s)
+    channel.due_s = max(channel.curve.next_read_s(after), before + channel.apart_s)
 
 
 def _read_what_is_due(channel: _Channel, slow: SlowCounter) -> None:
@@ -217,20 +219,26 @@ def _read_what_is_due(channel: _Channel, slow: SlowCounter) -> None:
     try:
         if slow.next(before)[1]:
             read = _weighed_read(sensor)
-            channel.cost_s = max(read.thread_s, min(channel.cost_s, read.busy_s))
-            slow.allowance.spend(before, channel.cost_s - read.thread_s)  # by other threads
-            slow.counted(read.before_s, read.after_s, read.value, channel.cost_s)
+            cost_s = max(read.thread_s, min(slow.cost_s, read.busy_s))
+            slow.allowance.spend(before, cost_s - read.thread_s)  # by other threads
+            slow.counted(read.before_s, read.after_s, read.value, cost_s)
         elif (watts := sensor.watts()) is not None:
-            slow.sampled((before + time.perf_counter()) / 2, watts)
+            slow.sampled((before + time.perf_counter()) / 2, number_from(sensor, watts))
         else:
             slow.looked_in_vain(before)
-    except Exception as error:
+    except FAILURES as error:
         slow.failed(before, _reason(channel, error))
     after = time.perf_counter()
     channel.due_s = max(slow.next(after)[0], after + SHORTEST_S)
 
 
-def _reason(channel: _Channel, error: Exception) -> str:
+def _close(sensor: Sensor) -> None:
+    """What a sensor told stands, and the others go on, whatever its `close` does."""
+    with contextlib.suppress(*FAILURES):
+        sensor.close()
+
+
+def _reason(channel: _Channel, error: BaseException) -> str:
     if isinstance(error, SensorError):
         return str(error)
     return f"{channel.sensor.info.name}: {type(error).__name__}: {error}"
@@ -250,7 +258,7 @@ class _WeighedRead:
 
 def _weighed_read(sensor: Sensor) -> _WeighedRead:
     before_s, thread_s, busy_s = time.perf_counter(), time.thread_time(), time.process_time()
-    value = sensor.read()
+    value = number_from(sensor, sensor.read())
     busy_s, thread_s = time.process_time() - busy_s, time.thread_time() - thread_s
     return _WeighedRead(value, before_s, time.perf_counter(), thread_s, busy_s)
 

@@ -29,7 +29,10 @@ class Wave:
     pieces: tuple[tuple[float, float, float], ...]
 
     def __post_init__(self) -> None:
-        if not self.pieces or any(d <= 0 or p < 0 or q < 0 for d, p, q in self.pieces):
+        sound = all(
+            0 < d < math.inf and 0 <= min(p, q) <= max(p, q) < math.inf for d, p, q in self.pieces
+        )
+        if not self.pieces or not sound:
             raise ValueError("a wave needs pieces with a duration above 0 s and no negative watts")
 
     @property
@@ -38,7 +41,8 @@ class Wave:
         return sum(duration for duration, _, _ in self.pieces)
 
     def power(self, time_s: float) -> float:
-        """Watts at an instant."""
+        """Watts at an instant at or after 0."""
+        _refuse_before_start(time_s)
         rest = time_s % self.period_s
         for duration, start, end in self.pieces:
             if rest < duration:
@@ -48,6 +52,7 @@ class Wave:
 
     def energy(self, time_s: float) -> float:
         """Joules from time 0 to an instant at or after it."""
+        _refuse_before_start(time_s)
         whole, rest = divmod(time_s, self.period_s)
         joules = whole * sum(d * (p + q) / 2 for d, p, q in self.pieces)
         for duration, start, end in self.pieces:
@@ -55,6 +60,11 @@ class Wave:
             joules += part * (start + (start + (end - start) * part / duration)) / 2
             rest -= part
         return joules
+
+
+def _refuse_before_start(time_s: float) -> None:
+    if not 0 <= time_s < math.inf:
+        raise ValueError(f"a wave begins at 0 s, and is asked for an instant of it: got {time_s} s")
 
 
 def constant(watts: float) -> Wave:
@@ -101,6 +111,11 @@ class SimulatedSensor:
         name: str = "simulated:0",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        if not isinstance(wave, Wave):
+            raise TypeError(f"a simulated sensor looks at a wave, e.g. constant(100); got {wave!r}")
+        if not (0 <= tick_s < math.inf and 0 < gain < math.inf):
+            raise ValueError(f"tick_s is 0 s or more, gain above 0: got {tick_s} and {gain}")
+        kind = Kind(kind)
         self.wave, self.tick_s, self.gain, self.dies_at_s = wave, tick_s, gain, dies_at_s
         self.clock = clock
         self.start_s = clock()
@@ -114,6 +129,7 @@ class SimulatedSensor:
             gain=abs(gain - 1),
             poll_s=poll_s,
             average_s=average_s,
+            highest_w=math.inf,  # whatever the wave is, it is the truth here
         )
 
     def read(self) -> float:

@@ -130,21 +130,30 @@ class SlowCounter:
     def counted(self, before_s: float, after_s: float, joules: float, cost_s: float) -> None:
         """The counter showed so many joules, read between two instants at a cost in core seconds.
 
-        One that went backwards or stands still is a gap in the curve.
+        One that went backwards, leapt or stands still is a gap in the curve.
         """
+        name = self.curve.info.name
+        if not math.isfinite(joules) or joules < 0:
+            self.failed(before_s, f"{name} returned {joules:g}")
+            return
         if joules == self._stuck_j:
             self._last = _Count(before_s, after_s, joules)
             return
         self._stuck_j, last = None, self._last
-        if last is not None and joules < last.joules:
-            self.failed(before_s, f"the counter of {self.curve.info.name} went backwards")
-            last = None
+        if last is not None:
+            most_j = self.curve.info.highest_w * (after_s - self._moved_s + self.ticks.period_s)
+            leap_j = joules - last.joules
+            if not 0 <= leap_j <= most_j:
+                leapt = f"leapt by {leap_j:.3g} J, more than it can draw"
+                what = "went backwards" if leap_j < 0 else leapt
+                self.failed(before_s, f"the counter of {name} {what}")
+                last = None
         self._read_s, self.cost_s = after_s - before_s, cost_s
         moved = last is None or joules > last.joules
         if moved:
             self._moved_s = before_s
         elif self._stands_still(before_s):
-            self.failed(before_s, f"{self.curve.info.name} stands still")
+            self.failed(before_s, f"{name} stands still")
             self._stuck_j, self._last = joules, _Count(before_s, after_s, joules)
             return
         other_s = None
@@ -163,7 +172,10 @@ class SlowCounter:
         self._draw()
 
     def sampled(self, time_s: float, watts: float) -> None:
-        """The power was so many watts at an instant."""
+        """The power was so many watts at an instant; watts that cannot be are not looked at."""
+        if not 0 <= watts <= self.curve.info.highest_w:
+            self.looked_in_vain(time_s)
+            return
         came_s: float | None = time_s
         if self._looked is not None:
             before_s, before_w = self._looked

@@ -54,13 +54,15 @@ def test_no_thread_is_left_after_an_exception():
 
 
 def test_no_thread_is_left_when_a_sensor_cannot_be_attached():
-    class Broken:
-        @property
-        def info(self):
+    class Gone:
+        def __getattr__(self, name):
             raise RuntimeError("no info")
 
+    broken = sensor()
+    meter = EnergyMeter([sensor(), broken])
+    broken.info = Gone()
     with pytest.raises(RuntimeError, match="no info"):
-        EnergyMeter([sensor(), Broken()]).__enter__()
+        meter.__enter__()
     assert sampling() == []
 
 

@@ -303,3 +303,50 @@ def test_empty_powercap_names_the_kernel_module(tmp_path):
     found = rapl.discover(tmp_path)
     assert found.sensors == ()
     assert "modprobe intel_rapl_msr" in found.reasons[0]
+
+
+# -- containers --------------------------------------------------------------------------------
+
+
+def reason(root):
+    found = rapl.discover(root)
+    assert found.sensors == ()
+    (only,) = found.reasons
+    return only
+
+
+def test_links_into_a_masked_folder_are_a_container_and_no_virtual_machine(tmp_path):
+    for name in ("intel-rapl", "intel-rapl:0", "intel-rapl:0:0"):
+        (tmp_path / name).symlink_to(f"../../devices/virtual/powercap/{name}")
+    found = reason(tmp_path)
+    assert "lead to a masked folder" in found
+    assert "--security-opt systempaths=unconfined" in found
+    assert "virtual machine" not in found
+
+
+def test_a_link_that_cannot_be_followed_is_a_masked_folder(tmp_path):
+    (tmp_path / "intel-rapl:0").symlink_to("intel-rapl:0")  # a circle
+    assert "lead to a masked folder" in reason(tmp_path)
+
+
+def test_an_empty_folder_is_a_mask_only_in_a_container(tmp_path, monkeypatch):
+    mark, root = tmp_path / "mark", tmp_path / "powercap"
+    root.mkdir()
+    monkeypatch.setattr(rapl, "CONTAINER_MARKS", (mark,))
+    assert "virtual machine" in reason(root)
+    mark.touch()
+    assert "is empty in this container; it may be masked" in reason(root)
+
+
+def test_a_folder_that_may_not_be_listed_is_explained(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert "may not list" in reason(tmp_path)
+
+
+def test_a_masked_folder_with_packages_beside_it_is_read(tmp_path):
+    powercap.zone(tmp_path, "intel-rapl:0", "package-0")
+    (tmp_path / "intel-rapl-mmio:0").symlink_to("/masked/intel-rapl-mmio:0")
+    assert [s.info.name for s in rapl.discover(tmp_path).sensors] == ["rapl:package-0"]
