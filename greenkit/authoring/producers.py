@@ -27,7 +27,7 @@ from greenkit.inputs.gguf import quiet
 
 CARRIERS = {"lab", "gk", "greenkit"}
 REFUSING = ("refuse_", "_refuse_")
-TELLING = {"claim", "decide", "doctor", "exercise", "predict", "show"}
+TELLING = {"claim", "decide", "exercise", "predict", "show"}
 UNRELATED_ROOMS = {"authoring", "cli", "course", "plot"}
 LEAF_ROOMS = {"metering"}
 CARRYING_MODULES = {"greenkit.inputs.cache", "greenkit.inputs.fetching"}

@@ -201,10 +201,6 @@ class Lab:
         lines = [f"**Choice.** {choice}", *(f"**Evidence.** {e}" for e in evidence)]
         show_markdown("\n\n".join([*lines, f"**What would change my mind.** {change_my_mind}"]))
 
-    def doctor(self) -> None:
-        """Print what this machine can measure, and what would allow more."""
-        print(reveal.doctor(self.device, self.meter))
-
     def live(self) -> LiveLine:
         """A line that shows the power of now while the block below it runs."""
         return LiveLine(self.meter)
