@@ -23,7 +23,7 @@ from greenkit.course.runs import (
     reference_runs,
     write_record,
 )
-from greenkit.course.show import folded, glue, markdown_table, show_html, show_markdown
+from greenkit.course.show import folded, glue, markdown_table, number, show_html, show_markdown
 from greenkit.course.traces import gpu_trace
 from greenkit.foundations import Provenance, Quantity, Ratio, Reading
 from greenkit.inputs.default import download_mb
@@ -115,7 +115,7 @@ class Lab:
                 raise ValueError(f"{name} needs a number above 0, got {value!r}")
             self.predictions[name] = float(value)
             whose = "the course's example" if guess is None else "yours"
-            print(f"{name}: {value:g} ({whose})")
+            print(f"{name}: {number(value)} ({whose})")
 
     def keep(self, name: str, value: Any) -> None:
         """Keep a result for the reveal and for the record, which notes the cell that kept it.
