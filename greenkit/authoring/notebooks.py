@@ -17,9 +17,18 @@ from typing import Any
 
 from greenkit.authoring.cells import read_notebook
 from greenkit.authoring.folds import name_folds, page_fault
-from greenkit.course.runs import QUICK, read_record, reference_folder, write_record
+from greenkit.course.cards import budget
+from greenkit.course.runs import (
+    QUICK,
+    quick_runs,
+    read_record,
+    reference_folder,
+    reference_runs,
+    write_record,
+)
 
 KEY = "greenkit"
+CARD_TAG = "budget-card"
 LIMIT_BYTES = 2_000_000
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -64,7 +73,19 @@ def execute(path: Path, *, timeout_s: int = 300) -> None:
     )
     notebook.metadata[KEY]["source_sha256"] = source_hash(notebook)
     nbformat.write(notebook, path)
-    keep_quick_run(path)
+    if keep_quick_run(path) is not None:
+        renew_card(path)
+
+
+def renew_card(path: Path) -> None:
+    """Show in a lab's card the run that it just left: the card was drawn before that run ended."""
+    notebook = read_notebook(path)
+    name = path.stem.partition("_")[2]
+    page, plain = budget(reference_runs(name), quick_runs(name))
+    for cell in notebook["cells"]:
+        if CARD_TAG in cell.get("metadata", {}).get("tags", []):
+            cell["outputs"][0]["data"] = {"text/html": page, "text/plain": plain}
+    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def keep_quick_run(path: Path) -> Path | None:
