@@ -13,7 +13,7 @@ SEEN = ("text/html", "text/markdown", "image/png", "image/svg+xml")
 LABELS = (
     ("How this is checked", ("lab.claim", "claim_ratio(", "key_result(")),
     ("Code of this figure", ("plot.", "Figure(", "show_quality(")),
-    ("Code of this table", ("table(", "show_serving(")),
+    ("Code of this table", ("table(",)),
     ("Code of this calculator", ("calculator(",)),
 )
 

@@ -245,11 +245,6 @@ class Lab:
         table = qualities.quality_table(rows, recorded, where)
         show_markdown(folded(table, f"All {len({**recorded, **rows})} models as a table"))
 
-    def show_serving(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """What reading and writing a token take with each model, from `Serving.to_dict`."""
-        for phase in ("prefill", "decode"):
-            show_markdown(qualities.serving_table(rows, phase))
-
     def glue(self, name: str, value: Any) -> None:
         """Hand a value to the prose of this notebook (`{glue:text}`), and keep it."""
         self.keep(name, value)
