@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import torch_model
+from greenkit.compressing.matrices import text_config, torch_model
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
@@ -100,16 +100,17 @@ def calibration_ids(
             f"The calibration has {ids.shape[0]} windows of {ids.shape[1]} tokens: it needs a "
             "window or more of two tokens or more."
         )
-    settings: Any = torch_model(model).config
+    settings = text_config(torch_model(model))
     if ids.min() < 0 or ids.max() >= settings.vocab_size:
         raise ValueError(
             f"The calibration has token ids from {ids.min()} to {ids.max()}; this model knows 0 to "
             f"{settings.vocab_size - 1}: tokenize with the model's own tokenizer."
         )
-    if ids.shape[1] > settings.max_position_embeddings:
+    longest = getattr(settings, "max_position_embeddings", None)
+    if longest is not None and ids.shape[1] > longest:
         raise ValueError(
-            f"Windows of {ids.shape[1]} tokens are longer than the "
-            f"{settings.max_position_embeddings} that this model can read."
+            f"Windows of {ids.shape[1]} tokens are longer than the {longest} that this model can "
+            "read."
         )
     return ids
 

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from greenkit.inputs.models import LoadedModel
 
-BLOCK_PATHS = ("model.layers", "transformer.h")  # Llama-style models; GPT-2
+LINEAR = (nn.Linear, Conv1D)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Layout:
 def layout_of(model: LoadedModel | nn.Module | Layout) -> Layout:
     """Find a model's blocks and matrices, unless that was done.
 
-    Raises ValueError for a model that has neither Llama's names nor those of GPT-2, and where there
-    is no linear layer.
+    Raises ValueError for a model whose decoder blocks are not one list, such as Llama's
+    `model.layers`, and where there is no linear layer.
     """
     if isinstance(model, Layout):
         return model
@@ -81,7 +81,7 @@ def layout_of(model: LoadedModel | nn.Module | Layout) -> Layout:
         tuple(
             Matrix(f"{path}.{index}.{name}", module)
             for name, module in block.named_modules(memo=seen)
-            if isinstance(module, nn.Linear | Conv1D)
+            if isinstance(module, LINEAR)
         )
         for index, block in enumerate(found)
     )
@@ -90,24 +90,49 @@ def layout_of(model: LoadedModel | nn.Module | Layout) -> Layout:
     return Layout(network, path, found, by_block)
 
 
+def text_config(network: nn.Module, config: Any = None) -> Any:
+    """The configuration of the language model itself, which may lie inside that of more.
+
+    `config` is by default the network's own.
+    """
+    whole: Any = network.config if config is None else config
+    return whole.get_text_config(decoder=True) if hasattr(whole, "get_text_config") else whole
+
+
 def _list_of_blocks(network: nn.Module) -> tuple[str, nn.ModuleList]:
-    for path in BLOCK_PATHS:
-        try:
-            found = network.get_submodule(path)
-        except AttributeError:
-            continue
-        if isinstance(found, nn.ModuleList) and len(found) > 0:
-            return path, found
+    """The outermost list of modules with linear layers; of several the one as long as is said."""
+    lists = {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ModuleList)
+        and len(module) > 0
+        and not any(part.isdigit() for part in name.split("."))
+    }
+    found = {
+        name: module
+        for name, module in lists.items()
+        if any(isinstance(inner, LINEAR) for inner in module.modules())
+    } or lists
+    if len(found) > 1:
+        depth = getattr(text_config(network), "num_hidden_layers", None)
+        found = {name: own for name, own in found.items() if len(own) == depth} or found
+    if len(found) == 1:
+        return next(iter(found.items()))
+    what = (
+        f"keeps its layers in several lists ({', '.join(found)})"
+        if found
+        else "has no decoder blocks"
+    )
     raise ValueError(
-        f"{type(network).__name__} has no decoder blocks at {' or '.join(BLOCK_PATHS)}: give a "
-        "causal language model built like Llama or GPT-2."
+        f"{type(network).__name__} {what}: give a causal language model whose decoder blocks are "
+        "one list, such as Llama's model.layers."
     )
 
 
 def blocks(model: LoadedModel | nn.Module) -> nn.ModuleList:
     """The decoder blocks in order: the model's own list, so that changes to it change the model.
 
-    Raises ValueError for a model that has neither Llama's names nor those of GPT-2.
+    Raises ValueError for a model whose blocks are not one list.
     """
     return _list_of_blocks(torch_model(model))[1]
 

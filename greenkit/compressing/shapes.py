@@ -2,49 +2,151 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.compressing.matrices import blocks
+from greenkit.compressing.matrices import Layout, Matrix, layout_of, text_config
+from greenkit.compressing.parts import attention_of, head_width, mlp_of
+
+HEADS = ("num_heads", "num_attention_heads", "n_head", "n_heads")
+KEY_HEADS = ("num_key_value_heads", "num_kv_heads")
+HEAD_FEATURES = ("split_size", "all_head_size")
+PLACES = ("layer_idx", "layer_id", "layer_number", "layer_index")  # of a block among the others
+NEURONS = ("intermediate_size", "n_inner", "ffn_dim")
+NOT_BY_BLOCK = ("id2label", "label2id", "architectures", "_token_id", "_token_ids")
+DEPTHS = ("num_hidden_layers", "decoder_layers", "num_decoder_layers", "num_blocks")
+NUMBERS_OF_BLOCKS = ("layers", "layer_ids", "layer_indices", "layers_idx", "layer_idx", "idxs")
 
 
-def fit_to_weights(network: nn.Module) -> None:
-    """Set sizes and head counts of modules and configuration after the weights changed.
+def fit_modules(network: nn.Module) -> None:
+    """Set sizes and head counts of the blocks' modules after their weights changed.
 
-    Llama-style attention splits into heads by their width, and whole key/value groups leave the
-    number of query heads for each key/value head as it was: its modules need no more. A value of
-    the configuration that blocks no longer share, or that it would refuse, stays as it was.
+    Attention that splits into heads by their width needs no more than its weights: whole key/value
+    groups leave the number of query heads for each key/value head as it was.
     """
-    layers: Any = blocks(network)
-    for module in layers.modules():
-        if isinstance(module, nn.Linear):
-            module.out_features, module.in_features = module.weight.shape
-        elif isinstance(module, Conv1D):
-            module.nx, module.nf = module.weight.shape
-    for block in layers:
-        if hasattr(block, "attn"):  # GPT-2 splits one matrix into queries, keys and values
-            block.attn.split_size = block.attn.c_proj.nx
-            block.attn.num_heads = block.attn.split_size // block.attn.head_dim
-    _fit_config(network.config, layers)
+    layout = layout_of(network)
+    for block, own in zip(layout.blocks, layout.by_block, strict=True):
+        fit_block(block, own, text_config(network))
 
 
-def _fit_config(config: Any, layers: Any) -> None:
-    config.num_hidden_layers = len(layers)
-    if hasattr(layers[0], "attn"):  # GPT-2, which derives the width of a head from their number
-        neurons = {block.mlp.c_proj.weight.shape[0] for block in layers}
-        if len(neurons) == 1:
-            (config.n_inner,) = neurons
+def fit_block(block: nn.Module, own: Sequence[Matrix], config: Any) -> None:
+    """The same for one block and its matrices."""
+    stale = [_fit_linear(matrix.module) for matrix in own]
+    if not any(stale) or (part := attention_of(block, own)) is None:
         return
-    neurons = {block.mlp.down_proj.weight.shape[1] for block in layers}
-    if len(neurons) == 1:
-        (config.intermediate_size,) = neurons
-    width = layers[0].self_attn.head_dim
-    attention = [block.self_attn for block in layers]
-    heads = {tuple(m.weight.shape[0] // width for m in (a.q_proj, a.k_proj)) for a in attention}
-    if len(heads) == 1:
-        query, key = heads.pop()
-        if config.hidden_size % query == 0:
-            config.head_dim = width
-            config.num_attention_heads, config.num_key_value_heads = query, key
+    width = head_width(part.module, config) or 1
+    fewest = min(matrix.weight.shape[0] for matrix in part.makers)
+    if len(part.makers) == 1:
+        fewest = (fewest - part.features) // 2
+    counts = dict.fromkeys(HEADS, part.features // width)
+    counts |= dict.fromkeys(KEY_HEADS, fewest // width)
+    counts |= dict.fromkeys(HEAD_FEATURES, part.features)
+    for module in part.module.modules():
+        for name, count in counts.items():
+            if isinstance(getattr(module, name, None), int):
+                setattr(module, name, count)
+
+
+def _fit_linear(module: Any) -> bool:
+    """Whether the layer did not know the shape of its weight."""
+    names = ("nx", "nf") if isinstance(module, Conv1D) else ("out_features", "in_features")
+    said = tuple(getattr(module, name) for name in names)
+    for name, size in zip(names, module.weight.shape, strict=True):
+        setattr(module, name, size)
+    return said != tuple(module.weight.shape)
+
+
+def shared_sizes(layout: Layout) -> dict[str, int]:
+    """The sizes of the blocks that their configuration tells, by its own names for them.
+
+    A size that the blocks do not share is left out.
+    """
+    config = text_config(layout.network)
+    told: dict[str, int] = {}
+    neurons: set[int | None] = set()
+    heads: set[tuple[int, ...] | None] = set()
+    width = 1
+    for block, own in zip(layout.blocks, layout.by_block, strict=True):
+        mlp, attention = mlp_of(block, own), attention_of(block, own)
+        neurons.add(None if mlp is None else mlp.features)
+        if attention is None:
+            heads.add(None)
+            continue
+        width = head_width(attention.module, config) or 1
+        heads.add((attention.features, *(len(matrix.weight) for matrix in attention.makers)))
+    if len(neurons) == 1 and (count := neurons.pop()) is not None:
+        told = {name: count for name in NEURONS if hasattr(config, name)}
+    sizes = heads.pop() if len(heads) == 1 else None
+    if sizes is None or len(sizes) < 4 or not hasattr(config, "head_dim"):
+        return told  # without head_dim, fewer heads would be read as wider ones
+    query, key = sizes[0] // width, min(sizes[1:]) // width
+    if config.hidden_size % query == 0:
+        told |= {"head_dim": width, "num_attention_heads": query, "num_key_value_heads": key}
+    return told
+
+
+def fit_to_weights(layout: Layout, before: Mapping[str, int]) -> None:
+    """Let modules and the configuration know the sizes of the blocks.
+
+    `before` is what `shared_sizes` gave before the change: a value of the configuration that said
+    something else then (because the model rounds it) stays as it was.
+    """
+    fit_modules(layout.network)
+    config = text_config(layout.network)
+    now = shared_sizes(layout)
+    changed = {
+        name
+        for name, size in now.items()
+        if before.get(name) != size
+        and getattr(config, name) in (None, before.get(name, getattr(config, name)))
+    }
+    if "num_attention_heads" in changed:
+        changed.add("head_dim")
+    for name in changed:
+        setattr(config, name, now[name])
+
+
+def renumber(block: nn.Module, number: int) -> None:
+    """Tell a block its place among the others, and in the cache of keys and values."""
+    for module in block.modules():
+        for name in PLACES:
+            if isinstance(getattr(module, name, None), int):
+                setattr(module, name, number)
+
+
+def keep_blocks_in(config: Any, kept: Sequence[int], total: int) -> None:
+    """Cut a configuration to the blocks with the numbers in `kept`, out of `total`.
+
+    A list as long as there are blocks has a value for each; in one that holds numbers of blocks
+    (`mlp_only_layers`) they become the new ones.
+    """
+    for name, value in list(vars(config).items()):
+        if name.endswith(NOT_BY_BLOCK) or not isinstance(value, list | tuple | dict):
+            continue
+        cut = _cut(name, value, kept, total)
+        if cut is not value:
+            setattr(config, name, cut)
+    for name in DEPTHS:
+        if name == DEPTHS[0] or getattr(config, name, None) == total:
+            setattr(config, name, len(kept))
+    if hasattr(config, "attention_types"):  # GPT-Neo tells the same twice
+        config.attention_types = [[list(config.attention_layers), 1]]
+
+
+def _cut(name: str, value: Any, kept: Sequence[int], total: int) -> Any:
+    places = {number: place for place, number in enumerate(kept)}
+    if isinstance(value, dict):
+        by_block = "layer" in name and all(str(key).isdigit() for key in value)
+        if not by_block or not all(int(key) < total for key in value):
+            return value
+        return {type(k)(places[int(k)]): each for k, each in value.items() if int(k) in places}
+    numbers = all(type(each) is int and 0 <= each < total for each in value)
+    distinct = numbers and len(set(value)) == len(value)
+    if value and distinct and name.endswith(NUMBERS_OF_BLOCKS) and set(value) != {0, 1}:
+        return type(value)(places[number] for number in value if number in places)
+    if len(value) == total:
+        return type(value)(value[number] for number in kept)
+    return value

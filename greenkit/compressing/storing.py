@@ -16,7 +16,8 @@ from greenkit.compressing.matrices import matrices
 from greenkit.compressing.quantization.activations import quantize_inputs
 from greenkit.compressing.quantization.packing import from_file, to_file
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
-from greenkit.compressing.shapes import fit_to_weights
+from greenkit.compressing.rebuilding import build, described, refuse_lossy
+from greenkit.compressing.shapes import fit_modules
 from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel, choose_device
 
@@ -49,10 +50,11 @@ def write_model(
     """Write the weights as they are in memory, tied ones once, and beside them what was done.
 
     `about` has JSON values; one of them is "settings". Raises ValueError for a model whose weights
-    are packed for one kernel (torchao, 2:4).
+    are packed for one kernel (torchao, 2:4), and for one whose configuration does not build it.
     """
     from safetensors.torch import save_file
 
+    refuse_lossy(network)
     place = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
     stored: set[int] = set()
@@ -71,15 +73,12 @@ def write_model(
         parts, facts[matrix] = to_file(quantized)
         tensors.update({f"{matrix}.{part}": tensor.cpu() for part, tensor in parts.items()})
         facts[matrix]["dtype"] = str(dense.dtype).removeprefix("torch.")
-    config = network.config
     text = json.dumps(
         {
             "format": FORMAT,
             **about,
             "packed": facts,
-            "class": type(network).__name__,
-            "attention": config._attn_implementation,
-            "config": json.loads(config.to_json_string(use_diff=False)),
+            **described(network),
             "generation": json.loads(network.generation_config.to_json_string(use_diff=False)),
             "loaded": loaded
             and {"name": loaded.name, "trained": loaded.trained, "provenance": loaded.provenance},
@@ -130,11 +129,7 @@ def _network(about: Mapping[str, Any]) -> Any:
     """A network of the saved architecture; its weights are about to be replaced."""
     import transformers
 
-    values = dict(about["config"])
-    config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-    config._attn_implementation = about["attention"]
-    with quiet(), torch.random.fork_rng(devices=[]):
-        network = getattr(transformers, about["class"])(config)
+    network = build(about)
     network.generation_config = transformers.GenerationConfig(**about["generation"])
     return network
 
@@ -161,15 +156,22 @@ def _put(network: Any, tensors: Mapping[str, torch.Tensor]) -> None:
     expected = set(network.state_dict())
     if unknown := set(tensors) - expected:
         raise ValueError(f"The saved weights have no place in this model: {sorted(unknown)}.")
+    tied: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        tied.setdefault(id(parameter), []).append(name)
+    shared = {name: names for names in tied.values() for name in names}
     for name, tensor in tensors.items():
         path, _, own = name.rpartition(".")
         module = network.get_submodule(path)
-        if own in module._parameters:
-            module._parameters[own] = nn.Parameter(tensor)
-        else:
+        if own not in module._parameters:
             module._buffers[own] = tensor
-    network.tie_weights()
-    fit_to_weights(network)
+            continue
+        weight = nn.Parameter(tensor)
+        for each in shared.get(name, [name]):
+            if each == name or each not in tensors:
+                path, _, own = each.rpartition(".")
+                network.get_submodule(path)._parameters[own] = weight
+    fit_modules(network)
     addresses = {tensor.data_ptr() for tensor in tensors.values()}
     absent = [name for name, own in network.state_dict().items() if own.data_ptr() not in addresses]
     if absent:

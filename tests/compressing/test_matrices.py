@@ -65,7 +65,7 @@ def test_blocks_are_the_models_own(model: Any) -> None:
 
 
 def test_a_model_without_decoder_blocks_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Sequential has no decoder blocks at model\.layers"):
+    with pytest.raises(ValueError, match="Sequential has no decoder blocks"):
         matrices(torch.nn.Sequential(torch.nn.Linear(2, 2)))
 
 

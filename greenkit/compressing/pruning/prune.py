@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
@@ -76,6 +77,7 @@ def prune(
     name = method if isinstance(method, str) else getattr(method, "__name__", "own score")
     part = _part(sparsity, pattern)
     layout = layout_of(model)
+    refuse_unable(layout, "prune" if method == "magnitude" else "calibrate")
     for matrix in layout.matrices:
         part.check(matrix)
         if callable(method):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes
 
@@ -51,6 +52,7 @@ def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
         ValueError: the device, the dtype or a matrix does not allow it; nothing is changed then.
     """
     layout = layout_of(result.model)
+    refuse_unable(layout, "to_2_4")
     place = layout.matrices[0].weight.device
     if (reason := lacks_2_4(place)) is not None:
         raise ValueError(f"{reason}: measure this model with its zeros stored.")

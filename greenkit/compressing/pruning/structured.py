@@ -12,16 +12,17 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from greenkit.compressing.abilities import refuse_blocks, refuse_unable
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
     calibration_ids,
     default_calibration,
 )
-from greenkit.compressing.matrices import Layout, Matrix, layout_of
+from greenkit.compressing.matrices import Layout, Matrix, layout_of, text_config
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
 from greenkit.compressing.result import Compressed, compressed, size_of
-from greenkit.compressing.shapes import fit_to_weights
+from greenkit.compressing.shapes import fit_to_weights, keep_blocks_in, renumber, shared_sizes
 from greenkit.compressing.streaming import BlockStep, walking_blocks
 from greenkit.inputs.models import LoadedModel
 
@@ -37,7 +38,9 @@ def block_influence(
     Averaged over all calibration tokens, from 0 (the block does nothing) to 2 (Men et al. 2024).
     Raises ValueError for a calibration that does not fit the model.
     """
-    return _influence(layout_of(model), calibration_ids(model, calibration))
+    layout = layout_of(model)
+    refuse_unable(layout, "block_influence")
+    return _influence(layout, calibration_ids(model, calibration))
 
 
 def _influence(layout: Layout, ids: Tensor) -> list[float]:
@@ -75,14 +78,14 @@ def remove_blocks(
             f"This model has {total} blocks: remove 1 to {total - 1} of them, or name different "
             f"ones from 0 to {total - 1}; got {which}."
         )
-    if getattr(layout.network.config, "scale_attn_by_inverse_layer_idx", False):
-        raise ValueError("Attention in this model is scaled by the block's number: none can go.")
     if isinstance(which, int):
+        refuse_unable(layout, "remove_blocks", "block_influence")
         calibration = default_calibration(model) if calibration is None else calibration
         influence = _influence(layout, calibration_ids(model, calibration))
         gone = set(sorted(range(total), key=influence.__getitem__)[:which])
         settings = {"calibration": calibration_facts(calibration), "influence": influence}
     kept = [number for number in range(total) if number not in gone]
+    refuse_blocks(layout, kept)
     settings = {"blocks": len(kept), "removed": sorted(gone), "kept": kept, **settings}
     before = size_of(model)
     own = layout.working_copy(inplace=inplace)
@@ -90,13 +93,8 @@ def remove_blocks(
     for number in sorted(gone, reverse=True):
         del layers[number]
     for index, block in enumerate(layers):
-        for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = index  # type: ignore[assignment]  # its keys' and values' place in the cache
-    config: Any = network.config
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[number] for number in kept]
-    fit_to_weights(network)
+        renumber(block, index)
+    keep_blocks_in(text_config(network), kept, total)
     return compressed(model, network, method="remove_blocks", settings=settings, before=before)
 
 
@@ -125,6 +123,7 @@ def remove_heads(
         ValueError: an argument makes no sense for this model; it is unchanged then.
     """
     layout = layout_of(model)
+    refuse_unable(layout, "remove_heads", *_needs(by))
     every = head_units(layout)
     removed = _count(fraction, sum(map(len, every)), "key/value groups", spare=len(every))
     scores, facts = _scores(model, layout, every, by, calibration)
@@ -157,6 +156,7 @@ def remove_width(
     "kept" in each block.
     """
     layout = layout_of(model)
+    refuse_unable(layout, "remove_width", *_needs(by))
     every = neuron_units(layout)
     removed = [_count(fraction, len(units), "MLP neurons of a block", spare=1) for units in every]
     scores, facts = _scores(model, layout, every, by, calibration)
@@ -166,6 +166,10 @@ def remove_width(
     ]
     settings = {"fraction": fraction, "by": by, "kept": [len(units) for units in chosen], **facts}
     return _keep(model, layout, "remove_width", chosen, settings, inplace=inplace)
+
+
+def _needs(by: str) -> tuple[str, ...]:
+    return ("block_influence",) if by == "activations" else ()
 
 
 def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
@@ -227,10 +231,10 @@ def _keep(
     *,
     inplace: bool,
 ) -> Compressed:
-    before = size_of(model)
+    before, told = size_of(model), shared_sizes(layout)
     own = layout.working_copy(inplace=inplace)
     find = head_units if method == "remove_heads" else neuron_units
     for units, chosen in zip(find(own), kept, strict=True):
         units.keep(torch.tensor(chosen))
-    fit_to_weights(own.network)
+    fit_to_weights(own, told)
     return compressed(model, own, method=method, settings=settings, before=before)

@@ -6,14 +6,16 @@ unit whose columns are zero does nothing, so taking out rows and columns leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.compressing.matrices import Layout, Matrix
+from greenkit.compressing.matrices import Layout, Matrix, text_config
+from greenkit.compressing.parts import FUSED_BY_HEAD, attention_of, head_width, last_name, mlp_of
 
 
 @dataclass(frozen=True)
@@ -66,45 +68,69 @@ class Units:
 
 
 def head_units(layout: Layout) -> list[Units]:
-    """Per block: each key/value head with all the query heads that read it."""
-    return _per_block(layout, _heads)
+    """Per block: each key/value head with all the query heads that read it.
+
+    Raises ValueError for a block whose attention is built otherwise.
+    """
+    config = text_config(layout.network)
+    return [
+        _heads(block, own, config)
+        for block, own in zip(layout.blocks, layout.by_block, strict=True)
+    ]
 
 
 def neuron_units(layout: Layout) -> list[Units]:
-    """Per block: each neuron of the MLP's hidden layer."""
-    return _per_block(layout, _neurons)
+    """Per block: each neuron of the MLP's hidden layer.
+
+    Raises ValueError for a block whose MLP is built otherwise.
+    """
+    return [_neurons(block, own) for block, own in zip(layout.blocks, layout.by_block, strict=True)]
 
 
-def _per_block(layout: Layout, find: Callable[[str, nn.Module], Units]) -> list[Units]:
-    return [find(f"{layout.path}.{index}", block) for index, block in enumerate(layout.blocks)]
+def _heads(block: nn.Module, own: Sequence[Matrix], config: Any) -> Units:
+    part = attention_of(block, own)
+    if part is None:
+        raise ValueError(
+            f"attention in {type(block).__name__} is not made of matrices for queries, keys and "
+            "values and one that reads them, or there is none"
+        )
+    width = head_width(part.module, config) or 0
+    columns = torch.arange(part.features)
+    if len(part.makers) == 3:
+        fewest = min(matrix.weight.shape[0] for matrix in part.makers)
+        rows = [torch.arange(matrix.weight.shape[0]) for matrix in part.makers]
+    else:  # one matrix makes queries, keys and values
+        total = part.makers[0].weight.shape[0]
+        fewest = (total - part.features) // 2
+        rows = [torch.arange(total)]
+    units = fewest // width if width else 0
+    if not units or fewest % width or part.features % units:
+        raise ValueError(
+            f"{part.features} features of {part.reader.name} are no whole heads of width {width}"
+        )
+    if len(part.makers) == 1 and last_name(part.makers[0]) not in FUSED_BY_HEAD:
+        split = torch.split(rows[0], [part.features, fewest, fewest])
+        rows = [torch.cat([each.view(units, -1) for each in split], dim=1)]
+    makers = tuple(
+        (matrix, each.reshape(units, -1)) for matrix, each in zip(part.makers, rows, strict=True)
+    )
+    return Units(makers, part.reader, columns.view(units, -1))
 
 
-def _heads(path: str, block: nn.Module) -> Units:
-    if hasattr(block, "attn"):  # GPT-2: one matrix makes queries, keys and values
-        both, reader = (_matrix(path, block, f"attn.{name}") for name in ("c_attn", "c_proj"))
-        width = int(block.get_submodule("attn").head_dim)  # type: ignore[arg-type]
-        columns = torch.arange(reader.weight.shape[1]).view(-1, width)
-        rows = torch.cat([columns + part * columns.numel() for part in range(3)], dim=1)
-        return Units(((both, rows),), reader, columns)
-    names = ("q_proj", "k_proj", "v_proj", "o_proj")
-    q, k, v, reader = (_matrix(path, block, f"self_attn.{name}") for name in names)
-    width = int(block.get_submodule("self_attn").head_dim)  # type: ignore[arg-type]
-    units = k.weight.shape[0] // width
-    query = torch.arange(q.weight.shape[0]).view(units, -1)
-    key = torch.arange(k.weight.shape[0]).view(units, -1)
-    return Units(((q, query), (k, key), (v, key)), reader, query)
-
-
-def _neurons(path: str, block: nn.Module) -> Units:
-    gpt2 = hasattr(block, "attn")
-    names = ("c_fc",) if gpt2 else ("gate_proj", "up_proj")
-    reader = _matrix(path, block, "mlp.c_proj" if gpt2 else "mlp.down_proj")
-    each = torch.arange(reader.weight.shape[1]).view(-1, 1)
-    return Units(tuple((_matrix(path, block, f"mlp.{n}"), each) for n in names), reader, each)
-
-
-def _matrix(path: str, block: nn.Module, name: str) -> Matrix:
-    return Matrix(f"{path}.{name}", block.get_submodule(name))
+def _neurons(block: nn.Module, own: Sequence[Matrix]) -> Units:
+    part = mlp_of(block, own)
+    if part is None:
+        raise ValueError(
+            f"what {type(block).__name__} holds beside attention is not an MLP of two matrices, or "
+            "of three with a gate"
+        )
+    each = torch.arange(part.features).view(-1, 1)
+    makers = []
+    for matrix in part.makers:
+        fused = matrix.weight.shape[0] // part.features  # gate and up matrix in one
+        rows = torch.cat([each + half * part.features for half in range(fused)], dim=1)
+        makers.append((matrix, rows))
+    return Units(tuple(makers), part.reader, each)
 
 
 def _put(matrix: Matrix, weight: Tensor, bias: Tensor | None) -> None:

@@ -8,25 +8,27 @@ just these channels shrinks by about s (Lin et al. 2024, AWQ). Derived in: Lab 0
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from greenkit.compressing.matrices import Matrix
 from greenkit.compressing.moments import output_error
+from greenkit.compressing.parts import (
+    FUSED_BY_HEAD,
+    VALUES,
+    Part,
+    attention_of,
+    head_width,
+    last_name,
+    mlp_of,
+)
 from greenkit.compressing.quantization.quantizers import Scheme, quantize_tensor
 
 STRENGTHS = tuple(step / 10 for step in range(10))
 SMALLEST = 1e-4
-NORM_READERS = {
-    "input_layernorm": ("q_proj", "k_proj", "v_proj"),
-    "post_attention_layernorm": ("gate_proj", "up_proj"),
-    "ln_1": ("c_attn",),
-    "ln_2": ("c_fc",),
-}
 
 
 @dataclass(frozen=True)
@@ -63,45 +65,61 @@ class Fold:
                 feed.div_(scales.view(-1, *[1] * (feed.ndim - 1)))
 
 
-def find_folds(block: nn.Module, matrices: Collection[Matrix]) -> list[Fold]:
-    """Where a block of a Llama-style model or of GPT-2 can be scaled without changing it.
+def find_folds(block: nn.Module, matrices: Sequence[Matrix]) -> list[Fold]:
+    """Where a block can be scaled without changing what it computes, if it is built as most are.
 
-    A norm feeds the matrices after it, the values feed attention's output matrix, and Llama's up
-    matrix feeds its down matrix. GPT-2's second MLP matrix stands behind a GELU, through which no
-    scale passes: it has no fold.
+    A norm feeds the matrices after it (one norm all of them, where attention and MLP run side by
+    side), the values feed attention's output matrix, and a gated MLP's up matrix feeds its down
+    matrix. The second matrix of an MLP without gate stands behind an activation, through which no
+    scale passes: it has no fold. Empty for a block with other parts; whether it computes the same
+    with scales moved, `greenkit.compressing.trials` tries out.
     """
-    own = {}
-    for matrix in matrices:
-        parts = matrix.name.split(".")
-        own[parts[-1]] = own[".".join(parts[-2:])] = matrix
-    folds = []
-    for name, readers in NORM_READERS.items():
-        norm = getattr(block, name, None)
-        if norm is not None:
-            folds.append(Fold(tuple(own[reader] for reader in readers), _parameters(norm)))
-    if "c_attn" in own:
-        width = own["c_attn"].weight.shape[0] // 3
-        feeds = tuple(part[2 * width :] for part in _feeds(own["c_attn"]))
-        folds.append(Fold((own["attn.c_proj"],), feeds))
-    if "v_proj" in own:
-        heads = own["o_proj"].weight.shape[1] // own["v_proj"].weight.shape[0]
-        size: Any = block.get_submodule("self_attn").head_dim
-        folds.append(Fold((own["o_proj"],), _feeds(own["v_proj"]), heads, size))
-    if "up_proj" in own:
-        folds.append(Fold((own["down_proj"],), _feeds(own["up_proj"])))
+    attention, mlp, norms = attention_of(block, matrices), mlp_of(block, matrices), _norms(block)
+    if attention is None or mlp is None or len(norms) not in (1, 2):
+        return []
+    readers = [attention.makers, mlp.makers]
+    if len(norms) == 1:
+        readers = [attention.makers + mlp.makers]
+    folds = [Fold(own, _parameters(norm)) for own, norm in zip(readers, norms, strict=True)]
+    made = attention.makers[0].weight.shape[0]
+    if len(attention.makers) == 1 and last_name(attention.makers[0]) not in FUSED_BY_HEAD:
+        keys = made - (made - attention.features) // 2  # the values come last
+        feeds = tuple(part[keys:] for part in _feeds(attention.makers[0]))
+        folds += _fold_of_values(attention, feeds)
+    for matrix in attention.makers:
+        if last_name(matrix) in VALUES:
+            folds += _fold_of_values(attention, _feeds(matrix))
+    for matrix in mlp.makers:
+        if last_name(matrix) == "up_proj" and len(mlp.makers) == 2:
+            folds.append(Fold((mlp.reader,), _feeds(matrix)))
     return folds
 
 
+def _fold_of_values(attention: Part, feeds: tuple[torch.Tensor, ...]) -> list[Fold]:
+    heads, size = attention.features // len(feeds[0]), head_width(attention.module)
+    if heads == 1:
+        return [Fold((attention.reader,), feeds)]
+    return [] if size is None else [Fold((attention.reader,), feeds, heads, size)]
+
+
+def _norms(block: nn.Module) -> list[nn.Module]:
+    return [
+        part
+        for part in block.children()
+        if type(part).__name__.lower().endswith("norm") and list(part.parameters())
+    ]
+
+
 def check_foldable(blocks: Iterable[nn.Module]) -> None:
-    """Refuse a model whose blocks have other parts, or norms that do not scale with their weight.
+    """Refuse norms that do not scale with their weight.
 
     Gemma's norm multiplies by 1 + weight: dividing its weight would change the function.
     """
     for block in blocks:
-        norms = [getattr(block, name) for name in NORM_READERS if hasattr(block, name)]
-        for norm in norms:
+        for norm in _norms(block):
             halved = copy.deepcopy(norm)
-            probe = torch.linspace(-1, 1, len(norm.weight)).to(norm.weight)
+            size = len(next(norm.parameters()))
+            probe = torch.linspace(-1, 1, size).to(next(norm.parameters()))
             with torch.no_grad():
                 for parameter in _parameters(halved):
                     parameter.div_(2)
@@ -111,11 +129,6 @@ def check_foldable(blocks: Iterable[nn.Module]) -> None:
                     f"method='awq' folds scales into norms, and {type(norm).__name__} does not "
                     "scale with its weight: use 'gptq' or 'rtn'."
                 )
-        if len(norms) != 2:
-            raise ValueError(
-                f"method='awq' knows the blocks of Llama-style models and of GPT-2, not "
-                f"{type(block).__name__}: use 'gptq' or 'rtn'."
-            )
 
 
 def search_scales(

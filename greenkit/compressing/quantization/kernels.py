@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.matrices import Matrix, matrices, torch_model
 from greenkit.compressing.quantization.low_bit_layers import (
     Int4Weight,
@@ -122,6 +123,7 @@ def to_low_bit(
         raise ValueError(f"group_size={group_size} means nothing to {kind}: leave it out.")
     if packed and (keep or group_size is not None):
         raise ValueError("A result of quantize has its own groups and its own kept matrices.")
+    refuse_unable(given, "to_low_bit")
     scheme = _own_scheme(kind, group_size)
     chosen = choose_matrices(matrices(given), keep)
     schemes = {matrix.name: scheme for matrix in chosen}

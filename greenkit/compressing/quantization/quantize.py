@@ -9,11 +9,12 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.calibration import Calibration, calibration_ids
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import second_moments
 from greenkit.compressing.quantization.activations import Per, check_per, quantize_inputs
-from greenkit.compressing.quantization.awq import check_foldable, find_folds, search_scales
+from greenkit.compressing.quantization.awq import find_folds, search_scales
 from greenkit.compressing.quantization.gptq import compensation, round_columns, round_together
 from greenkit.compressing.quantization.quantizers import (
     Granularity,
@@ -69,6 +70,7 @@ def quantize(
     check_per(activations)
     scheme = Scheme(bits, granularity, group_size, symmetric)
     layout = layout_of(model)
+    refuse_unable(layout, {"rtn": "quantize", "gptq": "calibrate", "awq": "awq"}[method])
     chosen = choose_matrices(layout.matrices, keep)
     for matrix in chosen:
         try:
@@ -76,8 +78,6 @@ def quantize(
         except ValueError as error:
             raise ValueError(f"{matrix.name}: {error}") from None
     ids = None if method == "rtn" else _enough(calibration_ids(model, calibration), chosen)
-    if method == "awq":
-        check_foldable(layout.blocks)
     before = size_of(model)
     layout = layout.working_copy(inplace=inplace)
     names = {matrix.name for matrix in chosen}

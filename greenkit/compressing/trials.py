@@ -1,0 +1,232 @@
+"""What a model allows, tried out on a dozen tokens: a copy of a block is changed, never the model.
+
+Each trial gives None, or in a few words why the model does not allow it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from greenkit.compressing.matrices import Layout, Matrix, text_config
+from greenkit.compressing.pruning.units import Units
+from greenkit.compressing.quantization.awq import find_folds
+from greenkit.compressing.shapes import fit_block, renumber
+from greenkit.compressing.streaming import stream_blocks
+
+WINDOWS, LENGTH = 2, 6
+CLOSE = 1e-3  # relative to the largest number, in float32
+CLOSE_IN_16_BITS = 0.05  # batches of other sizes are added up in another order
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a block got in a plain forward pass, and what it gave."""
+
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+    output: Tensor
+
+
+def calls_of(layout: Layout) -> list[Call]:
+    """One call of each block, of a few tokens, or of those blocks that the model calls."""
+    calls: list[Call] = []
+
+    def note(_: nn.Module, arguments: Any, named: Any, output: Any) -> None:
+        calls.append(Call(arguments, named, _first(output)))
+
+    handles = [block.register_forward_hook(note, with_kwargs=True) for block in layout.blocks]
+    was_training = layout.network.training
+    layout.network.eval()
+    try:
+        with torch.no_grad():
+            layout.network(input_ids=_tokens(layout), use_cache=False)
+    finally:
+        layout.network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def cannot_stream(layout: Layout, *, all_seen: bool) -> str | None:
+    """Why blocks cannot run one after the other as `stream_blocks` lets them.
+
+    With `all_seen` also why a matrix would not be shown what enters it.
+    """
+    calls = calls_of(layout)
+    if len(calls) != len(layout.blocks):
+        return f"the model calls its {len(layout.blocks)} blocks {len(calls)} times"
+    ids = _tokens(layout)
+    try:
+        for step in stream_blocks(layout, ids, batch_size=1):
+            seen = dict.fromkeys((matrix.name for matrix in step.matrices), 0)
+
+            def count(matrix: Matrix, _: Tensor, seen: dict[str, int] = seen) -> None:
+                seen[matrix.name] += 1
+
+            output = step.advance(count)
+            for name, times in seen.items():
+                if all_seen and times != len(ids):
+                    return f"{name} is called {times / len(ids):g} times in a pass, not once"
+            if not _same(output, calls[step.index].output):
+                return (
+                    f"block {step.index} takes more from the model than hidden states and positions"
+                )
+    except Exception as error:  # of any kind: the model's own code meets what it does not expect
+        return f"its blocks do not run one by one ({type(error).__name__})"
+    return None
+
+
+def cannot_lose(layout: Layout, every: list[Units], what: str) -> str | None:
+    """Why blocks without a unit do not compute what they do with a unit that nothing reads."""
+    if not any(len(units) > 1 for units in every):
+        return f"a block has but one {what[:-1]}"
+    for index, block, call in _kinds(layout):
+        units = every[index]
+        if len(units) < 2:
+            continue
+        kept = torch.arange(len(units))[1:]
+        silent, smaller = copy.deepcopy(block), copy.deepcopy(block)
+        inside = dict(zip(layout.by_block[index], _inside(layout, index, smaller), strict=True))
+        theirs = tuple((inside[matrix], rows) for matrix, rows in units.makers)
+        Units(theirs, inside[units.reader], units.columns).keep(kept)
+        fit_block(smaller, list(inside.values()), text_config(layout.network))
+        inside = dict(zip(layout.by_block[index], _inside(layout, index, silent), strict=True))
+        inside[units.reader].weight[:, units.columns[0]] = 0
+        try:
+            found = _run(smaller, call)
+        except Exception as error:  # of any kind: shapes that no longer fit
+            return (
+                f"{type(block).__name__} does not run with fewer of them ({type(error).__name__})"
+            )
+        if not _same(found, _run(silent, call)):
+            return f"{type(block).__name__} computes something else with fewer {what}"
+    return None
+
+
+def cannot_fold(layout: Layout) -> str | None:
+    """Why scales cannot move between matrices and what feeds them without changing a block."""
+    for index, block, call in _kinds(layout):
+        scaled = copy.deepcopy(block)
+        folds = find_folds(scaled, _inside(layout, index, scaled))
+        if not folds:
+            return f"no norm of {type(block).__name__} feeds its matrices alone"
+        for fold in folds:
+            rows = len(fold.feeds[0])
+            fold.apply(torch.linspace(0.5, 2, rows, device=fold.feeds[0].device))
+        if not _same(_run(scaled, call), _run(block, call)):
+            return f"{type(block).__name__} does not let scales through to what feeds its matrices"
+    return None
+
+
+def cannot_replace(layout: Layout) -> str | None:
+    """Why a matrix cannot be executed by a layer of another kind in its place."""
+    for index, block, call in _kinds(layout):
+        other = copy.deepcopy(block)
+        for matrix in layout.by_block[index]:
+            parent, _, last = _name_inside(layout, index, matrix).rpartition(".")
+            holder = other.get_submodule(parent)
+            setattr(holder, last, _Behind(getattr(holder, last)))
+        try:
+            found = _run(other, call)
+        except Exception as error:  # of any kind: code that looks at the layer's weight
+            return f"{type(block).__name__} looks into its layers ({type(error).__name__})"
+        if not _same(found, _run(block, call)):
+            return f"{type(block).__name__} computes something else with other layers"
+    return None
+
+
+def cannot_renumber(layout: Layout) -> str | None:
+    """Why a block does not compute the same in the place of another."""
+    for _, block, call in _kinds(layout, last=True):
+        moved = copy.deepcopy(block)
+        renumber(moved, 0)
+        try:
+            found = _run(moved, call)
+        except Exception:  # of any kind: the first block has a part that others lack
+            found = None
+        if found is None or not _same(found, _run(block, call)):
+            return "attention or more in a block is scaled by the block's number, or depends on it"
+    return None
+
+
+class _Behind(nn.Module):
+    """A layer that shows nothing of itself."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self._call: Callable[[Tensor], Tensor] = layer.forward
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self._call(inputs)
+
+
+def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Module, Call]]:
+    """One block of each kind in float32 with its call; by default the first of a kind."""
+    calls = calls_of(layout)
+    chosen: dict[Any, int] = {}
+    for index, (block, own) in enumerate(zip(layout.blocks, layout.by_block, strict=True)):
+        shapes = tuple(tuple(matrix.weight.shape) for matrix in own)
+        kind = type(block), shapes, tuple(str(type(module)) for module in block.modules())
+        if last:
+            chosen[kind] = index
+        else:
+            chosen.setdefault(kind, index)
+    for index in chosen.values():
+        call = calls[index]
+        block = copy.deepcopy(layout.blocks[index]).float().eval()
+        yield index, block, Call(_wide(call.arguments), _wide(call.named), call.output)
+
+
+def _name_inside(layout: Layout, index: int, matrix: Matrix) -> str:
+    return matrix.name.removeprefix(f"{layout.path}.{index}.")
+
+
+def _inside(layout: Layout, index: int, block: nn.Module) -> list[Matrix]:
+    """The matrices of a copy of a block, in the order of the block's own."""
+    return [
+        Matrix(matrix.name, block.get_submodule(_name_inside(layout, index, matrix)))
+        for matrix in layout.by_block[index]
+    ]
+
+
+def _tokens(layout: Layout) -> Tensor:
+    network: Any = layout.network
+    words = int(network.get_input_embeddings().weight.shape[0])
+    ids = 3 + 7 * torch.arange(WINDOWS * LENGTH).view(WINDOWS, LENGTH)  # not 0 to 2: often padding
+    found: Tensor = (ids % words).to(next(network.parameters()).device)
+    return found
+
+
+def _run(block: nn.Module, call: Call) -> Tensor:
+    with torch.no_grad():
+        return _first(block(*call.arguments, **call.named))
+
+
+def _first(output: Any) -> Tensor:
+    found: Tensor = output[0] if isinstance(output, tuple | list) else output
+    return found
+
+
+def _wide(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {key: _wide(each) for key, each in value.items()}
+    return type(value)(_wide(each) for each in value) if type(value) in (tuple, list) else value
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Equal but for rounding; numbers that are not finite tell nothing."""
+    if one.shape != other.shape:
+        return False
+    if not (one.isfinite().all() and other.isfinite().all()):
+        return True
+    reach = other.float().abs().max().item()
+    close = CLOSE if other.dtype == torch.float32 else CLOSE_IN_16_BITS
+    return (one.float() - other.float()).abs().max().item() <= close * reach
