@@ -36,6 +36,7 @@ from greenkit.compressing.result import (
 )
 from greenkit.compressing.serving import Serving, serve
 from greenkit.compressing.streaming import BlockStep, stream_blocks
+from greenkit.compressing.verbs import abilities
 
 __all__ = [
     "BlockStep",
@@ -51,6 +52,7 @@ __all__ = [
     "Scheme",
     "Serving",
     "Size",
+    "abilities",
     "block_influence",
     "blocks",
     "break_even_tokens",

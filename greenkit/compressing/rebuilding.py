@@ -1,16 +1,17 @@
-"""Would a file give back the same model? Its configuration is built anew, without weights."""
+"""A configuration built anew, without weights: would a file give back the same model?"""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import Layout, layout_of, text_config
+from greenkit.compressing.matrices import Layout, Matrix, layout_of, text_config
+from greenkit.compressing.parts import Part, attention_of, head_width
 from greenkit.compressing.shapes import (
     HEAD_FEATURES,
     HEADS,
@@ -95,13 +96,14 @@ def _first_line(error: Exception) -> str:
 def _difference(block: nn.Module, other: nn.Module) -> str | None:
     ours, theirs = dict(block.named_modules()), dict(other.named_modules())
     sizes, anew = _sizes(block), _sizes(other)
+    for name, module in ours.items():
+        if name in theirs and type(module).__name__ != (kind := type(theirs[name]).__name__):
+            return f"{name or 'kind'} ({kind}, not {type(module).__name__})"
     if odd := sorted(set(ours) ^ set(theirs)):
         return f"structure ({odd[0]})"
     for name, module in ours.items():
         twin = theirs[name]
         label = name or type(module).__name__
-        if type(module).__name__ != type(twin).__name__:
-            return f"{label} ({type(twin).__name__}, not {type(module).__name__})"
         if set(module._parameters) != set(twin._parameters) or {
             key for key, value in module._parameters.items() if value is None
         } != {key for key, value in twin._parameters.items() if value is None}:
@@ -138,3 +140,52 @@ def _difference_outside(network: nn.Module, twin: nn.Module, path: str) -> str |
                 f"{shapes[1].get(name)}, not {shapes[0].get(name)}"
             )
     return None
+
+
+def fit_config(layout: Layout, find: Callable[[nn.Module, Sequence[Matrix]], Part | None]) -> None:
+    """Let the configuration tell the sizes of one part of all blocks, where it can build them so.
+
+    `find` is `attention_of` or `mlp_of`. A value that blocks do not share, or that builds other
+    sizes, stays as it was.
+    """
+    config = text_config(layout.network)
+    own = [find(*each) for each in zip(layout.blocks, layout.by_block, strict=True)]
+    parts = [part for part in own if part is not None]
+    shapes = {tuple(tuple(m.weight.shape) for m in (*p.makers, p.reader)) for p in parts}
+    if len(shapes) != 1 or len(parts) < len(own):
+        return
+    values = dict.fromkeys((n for n in NEURONS if hasattr(config, n)), parts[0].features)
+    if find is attention_of:
+        values = _heads(parts[0], config)
+    if any(getattr(config, name, None) != value for name, value in values.items()):
+        _set_if_it_builds(layout, values, parts)
+
+
+def _heads(part: Part, config: Any) -> dict[str, int]:
+    width = head_width(part.module, config)
+    if len(part.makers) != 3 or width is None:
+        return {}
+    heads = {"num_attention_heads": part.features // width}
+    heads["num_key_value_heads"] = min(len(m.weight) for m in part.makers) // width
+    told = all(getattr(config, name, None) == value for name, value in heads.items())
+    return {} if told else {**heads, "head_dim": width}
+
+
+def _set_if_it_builds(layout: Layout, values: Mapping[str, int], parts: Sequence[Part]) -> None:
+    network: Any = layout.network
+    trial = copy.deepcopy(network.config)
+    try:
+        for name, value in values.items():
+            setattr(text_config(network, trial), name, value)
+        with torch.device("meta"):
+            twin = build(described(network, trial))
+        matrices = [matrix for part in parts for matrix in (*part.makers, part.reader)]
+        fits = all(
+            twin.get_submodule(matrix.name).weight.shape == matrix.module.weight.shape
+            for matrix in matrices
+        )
+    except Exception:  # of any kind: a configuration checks itself as it likes
+        return
+    if fits:
+        for name, value in values.items():
+            setattr(text_config(network), name, value)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.compressing.matrices import Layout, Matrix, layout_of, text_config
-from greenkit.compressing.parts import attention_of, head_width, mlp_of
+from greenkit.compressing.matrices import Matrix, layout_of, text_config
+from greenkit.compressing.parts import attention_of, head_width
 
 HEADS = ("num_heads", "num_attention_heads", "n_head", "n_heads")
 KEY_HEADS = ("num_key_value_heads", "num_kv_heads")
@@ -18,6 +18,7 @@ PLACES = ("layer_idx", "layer_id", "layer_number", "layer_index")  # of a block 
 NEURONS = ("intermediate_size", "n_inner", "ffn_dim")
 NOT_BY_BLOCK = ("id2label", "label2id", "architectures", "_token_id", "_token_ids")
 DEPTHS = ("num_hidden_layers", "decoder_layers", "num_decoder_layers", "num_blocks")
+FIRST_BLOCKS = ("first_k_dense_replace", "num_dense_layers")  # so many come before the experts
 NUMBERS_OF_BLOCKS = ("layers", "layer_ids", "layer_indices", "layers_idx", "layer_idx", "idxs")
 
 
@@ -59,56 +60,6 @@ def _fit_linear(module: Any) -> bool:
     return said != tuple(module.weight.shape)
 
 
-def shared_sizes(layout: Layout) -> dict[str, int]:
-    """The sizes of the blocks that their configuration tells, by its own names for them.
-
-    A size that the blocks do not share is left out.
-    """
-    config = text_config(layout.network)
-    told: dict[str, int] = {}
-    neurons: set[int | None] = set()
-    heads: set[tuple[int, ...] | None] = set()
-    width = 1
-    for block, own in zip(layout.blocks, layout.by_block, strict=True):
-        mlp, attention = mlp_of(block, own), attention_of(block, own)
-        neurons.add(None if mlp is None else mlp.features)
-        if attention is None:
-            heads.add(None)
-            continue
-        width = head_width(attention.module, config) or 1
-        heads.add((attention.features, *(len(matrix.weight) for matrix in attention.makers)))
-    if len(neurons) == 1 and (count := neurons.pop()) is not None:
-        told = {name: count for name in NEURONS if hasattr(config, name)}
-    sizes = heads.pop() if len(heads) == 1 else None
-    if sizes is None or len(sizes) < 4 or not hasattr(config, "head_dim"):
-        return told  # without head_dim, fewer heads would be read as wider ones
-    query, key = sizes[0] // width, min(sizes[1:]) // width
-    if config.hidden_size % query == 0:
-        told |= {"head_dim": width, "num_attention_heads": query, "num_key_value_heads": key}
-    return told
-
-
-def fit_to_weights(layout: Layout, before: Mapping[str, int]) -> None:
-    """Let modules and the configuration know the sizes of the blocks.
-
-    `before` is what `shared_sizes` gave before the change: a value of the configuration that said
-    something else then (because the model rounds it) stays as it was.
-    """
-    fit_modules(layout.network)
-    config = text_config(layout.network)
-    now = shared_sizes(layout)
-    changed = {
-        name
-        for name, size in now.items()
-        if before.get(name) != size
-        and getattr(config, name) in (None, before.get(name, getattr(config, name)))
-    }
-    if "num_attention_heads" in changed:
-        changed.add("head_dim")
-    for name in changed:
-        setattr(config, name, now[name])
-
-
 def renumber(block: nn.Module, number: int) -> None:
     """Tell a block its place among the others, and in the cache of keys and values."""
     for module in block.modules():
@@ -129,6 +80,9 @@ def keep_blocks_in(config: Any, kept: Sequence[int], total: int) -> None:
         cut = _cut(name, value, kept, total)
         if cut is not value:
             setattr(config, name, cut)
+    for name in FIRST_BLOCKS:
+        if isinstance(count := getattr(config, name, None), int):
+            setattr(config, name, sum(number < count for number in kept))
     for name in DEPTHS:
         if name == DEPTHS[0] or getattr(config, name, None) == total:
             setattr(config, name, len(kept))
@@ -145,7 +99,8 @@ def _cut(name: str, value: Any, kept: Sequence[int], total: int) -> Any:
         return {type(k)(places[int(k)]): each for k, each in value.items() if int(k) in places}
     numbers = all(type(each) is int and 0 <= each < total for each in value)
     distinct = numbers and len(set(value)) == len(value)
-    if value and distinct and name.endswith(NUMBERS_OF_BLOCKS) and set(value) != {0, 1}:
+    flags = len(value) == total and set(value) <= {0, 1}
+    if value and distinct and name.endswith(NUMBERS_OF_BLOCKS) and not flags:
         return type(value)(places[number] for number in value if number in places)
     if len(value) == total:
         return type(value)(value[number] for number in kept)

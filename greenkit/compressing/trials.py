@@ -21,7 +21,7 @@ from greenkit.compressing.streaming import stream_blocks
 
 WINDOWS, LENGTH = 2, 6
 CLOSE = 1e-3  # relative to the largest number, in float32
-CLOSE_IN_16_BITS = 0.05  # batches of other sizes are added up in another order
+CLOSE_IN_16_BITS = 0.02
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Call:
     output: Tensor
 
 
-def calls_of(layout: Layout) -> list[Call]:
-    """One call of each block, of a few tokens, or of those blocks that the model calls."""
+def calls_of(layout: Layout, ids: Tensor) -> list[Call]:
+    """What happened at each block while the model read `ids` of shape (windows, length)."""
     calls: list[Call] = []
 
     def note(_: nn.Module, arguments: Any, named: Any, output: Any) -> None:
@@ -45,7 +45,7 @@ def calls_of(layout: Layout) -> list[Call]:
     layout.network.eval()
     try:
         with torch.no_grad():
-            layout.network(input_ids=_tokens(layout), use_cache=False)
+            layout.network(input_ids=ids, use_cache=False)
     finally:
         layout.network.train(was_training)
         for handle in handles:
@@ -58,10 +58,10 @@ def cannot_stream(layout: Layout, *, all_seen: bool) -> str | None:
 
     With `all_seen` also why a matrix would not be shown what enters it.
     """
-    calls = calls_of(layout)
-    if len(calls) != len(layout.blocks):
-        return f"the model calls its {len(layout.blocks)} blocks {len(calls)} times"
     ids = _tokens(layout)
+    calls = [calls_of(layout, window) for window in torch.split(ids, 1)]
+    if len(calls[0]) != len(layout.blocks):
+        return f"the model calls its {len(layout.blocks)} blocks {len(calls[0])} times"
     try:
         for step in stream_blocks(layout, ids, batch_size=1):
             seen = dict.fromkeys((matrix.name for matrix in step.matrices), 0)
@@ -73,12 +73,12 @@ def cannot_stream(layout: Layout, *, all_seen: bool) -> str | None:
             for name, times in seen.items():
                 if all_seen and times != len(ids):
                     return f"{name} is called {times / len(ids):g} times in a pass, not once"
-            if not _same(output, calls[step.index].output):
+            if not _same(output, torch.cat([own[step.index].output for own in calls])):
                 return (
                     f"block {step.index} takes more from the model than hidden states and positions"
                 )
     except Exception as error:  # of any kind: the model's own code meets what it does not expect
-        return f"its blocks do not run one by one ({type(error).__name__})"
+        return f"its blocks do not run one by one ({_short(error)})"
     return None
 
 
@@ -101,9 +101,7 @@ def cannot_lose(layout: Layout, every: list[Units], what: str) -> str | None:
         try:
             found = _run(smaller, call)
         except Exception as error:  # of any kind: shapes that no longer fit
-            return (
-                f"{type(block).__name__} does not run with fewer of them ({type(error).__name__})"
-            )
+            return f"{type(block).__name__} does not run with fewer {what} ({_short(error)})"
         if not _same(found, _run(silent, call)):
             return f"{type(block).__name__} computes something else with fewer {what}"
     return None
@@ -135,7 +133,7 @@ def cannot_replace(layout: Layout) -> str | None:
         try:
             found = _run(other, call)
         except Exception as error:  # of any kind: code that looks at the layer's weight
-            return f"{type(block).__name__} looks into its layers ({type(error).__name__})"
+            return f"{type(block).__name__} looks into its layers ({_short(error)})"
         if not _same(found, _run(block, call)):
             return f"{type(block).__name__} computes something else with other layers"
     return None
@@ -168,7 +166,7 @@ class _Behind(nn.Module):
 
 def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Module, Call]]:
     """One block of each kind in float32 with its call; by default the first of a kind."""
-    calls = calls_of(layout)
+    calls = calls_of(layout, _tokens(layout))
     chosen: dict[Any, int] = {}
     for index, (block, own) in enumerate(zip(layout.blocks, layout.by_block, strict=True)):
         shapes = tuple(tuple(matrix.weight.shape) for matrix in own)
@@ -180,6 +178,9 @@ def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Modu
     for index in chosen.values():
         call = calls[index]
         block = copy.deepcopy(layout.blocks[index]).float().eval()
+        for module in block.modules():  # rounded inputs would blur what is compared
+            module._forward_pre_hooks.clear()
+            module._forward_hooks.clear()
         yield index, block, Call(_wide(call.arguments), _wide(call.named), call.output)
 
 
@@ -230,3 +231,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
     reach = other.float().abs().max().item()
     close = CLOSE if other.dtype == torch.float32 else CLOSE_IN_16_BITS
     return (one.float() - other.float()).abs().max().item() <= close * reach
+
+
+def _short(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error).__name__}: {first}".rstrip(": .")

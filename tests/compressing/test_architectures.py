@@ -8,12 +8,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from greenkit.compressing import (
     block_influence,
+    blocks,
     load_compressed,
     prune,
     quantize,
@@ -22,14 +24,15 @@ from greenkit.compressing import (
     remove_width,
     to_low_bit,
 )
-from greenkit.compressing.abilities import abilities
 from greenkit.compressing.architectures import names, small
+from greenkit.compressing.shapes import keep_blocks_in
+from greenkit.compressing.verbs import abilities, rows
 
 torch = pytest.importorskip("torch")
 
 WINDOWS, LENGTH = 16, 16
 ARGUMENTS = ("more or longer windows.", "in steps of 32: 16.", "in steps of 32: 48.")  # of sizes
-CALLS: dict[str, tuple[str, Callable[..., Any]]] = {
+CALLS: dict[str, tuple[str, Callable[..., Any]]] = {  # the verbs asked for, and the call
     "magnitude": ("prune", lambda m, _, place: prune(m, "magnitude", inplace=place)),
     "wanda": ("calibrate", lambda m, x, place: prune(m, "wanda", calibration=x, inplace=place)),
     "sparsegpt 2:4": (
@@ -51,6 +54,14 @@ CALLS: dict[str, tuple[str, Callable[..., Any]]] = {
     "width": (
         "remove_width",
         lambda m, x, place: remove_width(m, 0.25, by="weights", inplace=place),
+    ),
+    "heads seen": (
+        "remove_heads block_influence",
+        lambda m, x, _: remove_heads(m, 0.25, calibration=x),
+    ),
+    "width seen": (
+        "remove_width block_influence",
+        lambda m, x, _: remove_width(m, 0.25, calibration=x),
     ),
     "low bit": ("to_low_bit", lambda m, _, place: to_low_bit(m, kind="int8-weight", inplace=place)),
 }
@@ -85,6 +96,25 @@ def everything(model: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     )
 
 
+def unchanged(before: Any, now: Any) -> bool:
+    same = all(torch.equal(now[0][key], before[0][key]) for key in before[0])
+    return same and now[0].keys() == before[0].keys() and now[1:] == before[1:]
+
+
+def skipping(model: Any, number: int) -> Any:
+    """A copy in which a block hands on what it gets."""
+    lame = copy.deepcopy(model)
+    block = blocks(lame)[number]
+    whole = block.forward
+
+    def forward(hidden: Any, *positional: Any, **named: Any) -> Any:
+        found = whole(hidden, *positional, **named)
+        return type(found)((hidden, *found[1:])) if isinstance(found, tuple | list) else hidden
+
+    block.forward = forward
+    return lame
+
+
 def built(name: str) -> Any:
     try:
         return small(name)
@@ -100,20 +130,23 @@ def test_each_verb_is_right_or_refuses_in_one_sentence(name: str, x: Any, tmp_pa
         cached = agrees_with_its_cache(model, x[:1])
     except Exception:
         cached = False  # transformers' own code fails: nothing of ours to compare with
-    for what, (verb, call) in CALLS.items():
+    for what, (verbs, call) in CALLS.items():
+        why_not = next((said[verb] for verb in verbs.split() if said[verb]), None)
         try:
             result = call(model, x, False)
         except ValueError as error:
             text = str(error)
-            assert said[verb] == text or text.endswith(ARGUMENTS), (what, text)
+            assert text == why_not or text.endswith(ARGUMENTS), (what, text)
             assert "\n" not in text
             assert text.endswith(".")
             continue
-        assert said[verb] is None, what
+        assert why_not is None, what
         if what == "influence":
             continue
         after = logits(result.model, x)
         assert after.isfinite().all(), what
+        if what == "blocks":
+            assert torch.allclose(after, logits(skipping(model, 0), x), atol=1e-5)
         if what in ("blocks", "heads") and cached:
             assert agrees_with_its_cache(result.model, x[:1]), what
         if what in ("rtn", "blocks", "heads", "width"):
@@ -124,6 +157,158 @@ def test_each_verb_is_right_or_refuses_in_one_sentence(name: str, x: Any, tmp_pa
                 continue
             again = load_compressed(result.save(tmp_path / what), device="cpu").model
             assert torch.equal(logits(again, x), after), what
-    now = everything(model)
-    assert all(torch.equal(now[0][key], before[0][key]) for key in before[0])
-    assert now[1:] == before[1:]
+    assert unchanged(before, everything(model))
+
+
+@pytest.mark.parametrize(
+    "name", ["mixtral", "mamba", "falcon", "olmo2", "bitnet", "diffllama", "gemma", "bart", "xlm"]
+)
+def test_what_is_refused_in_place_stays_as_it_was(name: str, x: Any) -> None:
+    model = small(name)
+    before, said = everything(model), abilities(model)
+    refused = [call for verbs, call in CALLS.values() if any(map(said.get, verbs.split()))]
+    assert refused
+    for call in refused:
+        with pytest.raises(ValueError, match=type(model).__name__):
+            call(model, x, True)
+    assert unchanged(before, everything(model))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "phi",
+        "phi3",
+        "starcoder2",
+        "opt",
+        "gpt_neox",
+        "falcon",
+        "gptj",
+        "gpt_neo",
+        "lfm2",
+        "bloom",
+        "mpt",
+        "stablelm",
+        "smollm3",
+    ],
+)
+def test_other_names_and_fused_matrices_are_no_obstacle(name: str) -> None:
+    said = abilities(small(name))
+    for verb in ("prune", "calibrate", "quantize", "remove_blocks", "remove_width", "save"):
+        assert said[verb] is None
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "phimoe", "gpt_oss", "jetmoe", "olmoe"])
+def test_experts_are_not_half_done(name: str) -> None:
+    said = abilities(small(name))
+    for verb in ("prune", "calibrate", "quantize", "awq", "remove_width", "to_low_bit", "to_2_4"):
+        assert "mixtures of experts" in str(said[verb])
+    assert said["remove_blocks"] is said["save"] is None
+
+
+@pytest.mark.parametrize("name", ["olmo2", "olmo3", "bitnet", "diffllama", "bloom", "mpt", "phi3"])
+def test_heads_that_more_than_the_matrices_know_of_stay(name: str) -> None:
+    model = small(name)
+    with pytest.raises(ValueError, match="does not run with fewer key/value groups"):
+        remove_heads(model, 0.25, by="weights", inplace=True)
+    assert logits(model, torch.tensor([[5, 6]])).isfinite().all()
+
+
+READERS = {  # what reads the heads, what reads the neurons, and the key/value groups of a block
+    "phi": ("self_attn.dense", "mlp.fc2", 2),
+    "starcoder2": ("self_attn.o_proj", "mlp.c_proj", 2),
+    "opt": ("self_attn.out_proj", "fc2", 4),
+    "gpt_neox": ("attention.dense", "mlp.dense_4h_to_h", 4),
+    "gptj": ("attn.out_proj", "mlp.fc_out", 4),
+    "gpt_neo": ("attn.attention.out_proj", "mlp.c_proj", 4),
+    "stablelm": ("self_attn.o_proj", "mlp.down_proj", 2),
+    "exaone4": ("self_attn.o_proj", "mlp.down_proj", 2),
+    "glm4": ("self_attn.o_proj", "mlp.down_proj", 2),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_without_heads_a_model_computes_what_it_does_with_silent_ones(name: str, x: Any) -> None:
+    path, _, groups = READERS[name]
+    model = small(name)
+    result = remove_heads(model, 0.25, calibration=x)
+    silent = copy.deepcopy(model)
+    for block, kept in zip(blocks(silent), result.settings["kept"], strict=True):
+        weight = block.get_submodule(path).weight.detach()
+        gone = [group for group in range(groups) if group not in kept]
+        weight.view(len(weight), groups, -1)[:, gone] = 0
+    assert torch.allclose(logits(result.model, x), logits(silent, x), atol=1e-5)
+    assert not torch.allclose(logits(model, x), logits(silent, x), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [*READERS, "bloom", "falcon", "mpt", "phi3"])
+def test_a_narrower_mlp_computes_what_it_does_with_silent_neurons(name: str, x: Any) -> None:
+    readers = {"bloom": "mlp.dense_4h_to_h", "falcon": "mlp.dense_4h_to_h"}
+    readers |= {"mpt": "ffn.down_proj", "phi3": "mlp.down_proj"}
+    path = READERS[name][1] if name in READERS else readers[name]
+    model = small(name)
+    smaller = remove_width(model, 0.25, calibration=x).model
+    silent = copy.deepcopy(model)
+    for block, narrow in zip(blocks(silent), blocks(smaller), strict=True):
+        weight = block.get_submodule(path).weight.detach()
+        left = narrow.get_submodule(path).weight.detach()
+        gone = [n for n in range(weight.shape[1]) if not (weight[:, [n]] == left).all(0).any()]
+        assert len(gone) == weight.shape[1] // 4
+        weight[:, gone] = 0
+    assert torch.allclose(logits(smaller, x), logits(silent, x), atol=1e-5)
+
+
+def test_a_model_saved_after_its_blocks_went_keeps_their_rotary_pattern(
+    x: Any, tmp_path: Path
+) -> None:
+    model = small("smollm3")
+    assert model.config.no_rope_layers == [1, 1, 1, 0]
+    for kept in ([1, 2, 3], [0, 3], [3]):
+        result = remove_blocks(model, [n for n in range(4) if n not in kept])
+        assert result.model.config.no_rope_layers == [model.config.no_rope_layers[n] for n in kept]
+        again = load_compressed(result.save(tmp_path / str(len(kept))), device="cpu").model
+        assert torch.equal(logits(again, x), logits(result.model, x))
+
+
+def test_what_a_configuration_cannot_keep_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"another self_attn\.lambda_init"):
+        remove_blocks(small("diffllama"), [0])
+
+
+def test_lists_by_block_are_cut_and_numbers_of_blocks_renamed() -> None:
+    config = SimpleNamespace(
+        num_hidden_layers=4,
+        layer_types=["a", "b", "c", "d"],
+        windows=(1, 2, 3, 4),
+        mlp_only_layers=[0, 3],
+        layer_scales={0: 0.1, 2: 0.2, 3: 0.3},
+        first_k_dense_replace=2,
+        eos_token_id=[1, 2, 3, 4],
+        id2label={0: "no", 1: "yes"},
+    )
+    keep_blocks_in(config, [1, 3], 4)
+    assert vars(config) == {
+        "num_hidden_layers": 2,
+        "layer_types": ["b", "d"],
+        "windows": (2, 4),
+        "mlp_only_layers": [1],
+        "layer_scales": {1: 0.3},
+        "first_k_dense_replace": 1,
+        "eos_token_id": [1, 2, 3, 4],
+        "id2label": {0: "no", 1: "yes"},
+    }
+
+
+def test_offloaded_weights_are_refused() -> None:
+    model = small("llama")
+    layer = model.model.layers[1].mlp.up_proj
+    layer.weight = torch.nn.Parameter(layer.weight.to("meta"))
+    with pytest.raises(ValueError, match=r"keeps model\.layers\.1\.mlp\.up_proj\.weight outside"):
+        prune(model, "magnitude")
+
+
+def test_the_table_has_a_row_for_each_verb_of_an_architecture() -> None:
+    table = rows(["llama", "mixtral"])
+    assert {verb for name, verb, _ in table if name == "llama"} == set(abilities(small("llama")))
+    assert {answer for name, _, answer in table if name == "llama"} == {"yes"}
+    assert any("experts" in answer for name, _, answer in table if name == "mixtral")

@@ -11,9 +11,10 @@ from torch import nn
 
 from greenkit.compressing.calibration import Calibration
 from greenkit.compressing.matrices import blocks as blocks_of
-from greenkit.compressing.matrices import torch_model
+from greenkit.compressing.matrices import text_config, torch_model
 from greenkit.compressing.pruning.structured import remove_blocks
 from greenkit.compressing.result import Compressed, compressed, size_of
+from greenkit.compressing.shapes import keep_blocks_in
 from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel
 
@@ -81,9 +82,7 @@ def _random(teacher: LoadedModel | nn.Module, blocks: int, seed: int) -> Compres
     """A fresh model of the teacher's configuration with so many blocks, on its device."""
     network: Any = torch_model(teacher)
     config = copy.deepcopy(network.config)
-    config.num_hidden_layers = blocks
-    if getattr(config, "layer_types", None):  # one entry a block
-        config.layer_types = config.layer_types[:blocks]
+    keep_blocks_in(text_config(network, config), range(blocks), len(blocks_of(network)))
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = type(network)(config)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
@@ -31,6 +30,7 @@ from greenkit.compressing.pruning.criteria import (
 from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.streaming import Change, See, walking_blocks
+from greenkit.compressing.verbs import refuse_unable
 from greenkit.inputs.models import LoadedModel
 
 METHODS = ("magnitude", "wanda", "sparsegpt")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes
+from greenkit.compressing.verbs import refuse_unable
 
 OLDEST_CAPABILITY = (8, 0)  # Ampere, the first with sparse tensor cores
 DTYPES = (torch.float16, torch.bfloat16)

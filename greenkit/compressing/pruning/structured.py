@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from greenkit.compressing.abilities import refuse_blocks, refuse_unable
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
@@ -20,10 +19,13 @@ from greenkit.compressing.calibration import (
     default_calibration,
 )
 from greenkit.compressing.matrices import Layout, Matrix, layout_of, text_config
+from greenkit.compressing.parts import attention_of, mlp_of
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
+from greenkit.compressing.rebuilding import fit_config
 from greenkit.compressing.result import Compressed, compressed, size_of
-from greenkit.compressing.shapes import fit_to_weights, keep_blocks_in, renumber, shared_sizes
+from greenkit.compressing.shapes import fit_modules, keep_blocks_in, renumber
 from greenkit.compressing.streaming import BlockStep, walking_blocks
+from greenkit.compressing.verbs import refuse_blocks, refuse_unable
 from greenkit.inputs.models import LoadedModel
 
 By = Literal["activations", "weights"]
@@ -216,7 +218,8 @@ def _shares(units: Units, step: BlockStep) -> Tensor:
     def see(matrix: Matrix, inputs: Tensor) -> None:
         nonlocal total
         if matrix == units.reader:
-            total = total + units.moments(inputs / next(batches))
+            tokens = inputs.flatten(0, -2) / next(batches).flatten(0, -2)
+            total = total + units.moments(tokens)
 
     step.advance(see)
     return units.activation_scores(total / lengths.numel())
@@ -231,10 +234,11 @@ def _keep(
     *,
     inplace: bool,
 ) -> Compressed:
-    before, told = size_of(model), shared_sizes(layout)
+    before = size_of(model)
     own = layout.working_copy(inplace=inplace)
     find = head_units if method == "remove_heads" else neuron_units
     for units, chosen in zip(find(own), kept, strict=True):
         units.keep(torch.tensor(chosen))
-    fit_to_weights(own, told)
+    fit_modules(own.network)
+    fit_config(own, attention_of if method == "remove_heads" else mlp_of)
     return compressed(model, own, method=method, settings=settings, before=before)

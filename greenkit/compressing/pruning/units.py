@@ -91,8 +91,8 @@ def _heads(block: nn.Module, own: Sequence[Matrix], config: Any) -> Units:
     part = attention_of(block, own)
     if part is None:
         raise ValueError(
-            f"attention in {type(block).__name__} is not made of matrices for queries, keys and "
-            "values and one that reads them, or there is none"
+            f"{type(block).__name__} has no attention made of matrices for queries, keys and "
+            "values and one that reads what they make"
         )
     width = head_width(part.module, config) or 0
     columns = torch.arange(part.features)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.matrices import Matrix, matrices, torch_model
 from greenkit.compressing.quantization.low_bit_layers import (
     Int4Weight,
@@ -28,6 +27,7 @@ from greenkit.compressing.quantization.quantizers import (
     quantize_tensor,
 )
 from greenkit.compressing.result import Compressed, Size, size_of, working_copy
+from greenkit.compressing.verbs import refuse_unable
 from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel
 

@@ -9,7 +9,6 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from greenkit.compressing.abilities import refuse_unable
 from greenkit.compressing.calibration import Calibration, calibration_ids
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import second_moments
@@ -26,6 +25,7 @@ from greenkit.compressing.quantization.quantizers import (
 from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.streaming import BlockStep, walking_blocks
+from greenkit.compressing.verbs import refuse_unable
 from greenkit.inputs.models import LoadedModel
 
 Method = Literal["rtn", "gptq", "awq"]

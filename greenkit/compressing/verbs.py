@@ -1,17 +1,18 @@
 """What each verb can do with a model, asked before anything is copied or changed.
 
 The answers follow from the modules found, and from trials on a dozen tokens, not from a list of
-names. `python -m greenkit.compressing.abilities` prints the table of all architectures that
+names. `python -m greenkit.compressing.verbs` prints the table of all architectures that
 transformers can build small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from greenkit.compressing import trials
+from greenkit.compressing.architectures import names, small
 from greenkit.compressing.matrices import Layout, layout_of
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
 from greenkit.compressing.quantization.awq import check_foldable
@@ -74,8 +75,8 @@ def _reach(layout: Layout) -> Reason:
     reached = {id(matrix.module.weight) for matrix in layout.matrices}
     total, outside, example = 0, 0, ""
     for name, parameter in layout.blocks.named_parameters():
-        if "experts" in name.split(".") or (".experts" in name):
-            where = f"{layout.path}.{name[: name.index('experts')]}experts"
+        if "experts" in (parts := name.split(".")):
+            where = ".".join([layout.path, *parts[: parts.index("experts") + 1]])
             return f"its blocks hold mixtures of experts ({where}), of which it would reach a part"
         if parameter.ndim < 2:
             continue
@@ -147,17 +148,16 @@ CHECKS: dict[str, Callable[[Layout], Reason]] = {
 VERBS = tuple(CHECKS)
 
 
-def rows() -> Iterator[tuple[str, str, str]]:
-    """(architecture, verb, "yes" or the reason) for each architecture that can be built small."""
-    from greenkit.compressing.architectures import names, small
-
-    for name in names():
+def rows(architectures: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
+    """(architecture, verb, "yes" or the reason), by default of all that can be built small."""
+    found = []
+    for name in names() if architectures is None else architectures:
         try:
             model = small(name)
         except ValueError:
             continue
-        for verb, reason in abilities(model).items():
-            yield name, verb, reason or "yes"
+        found += [(name, verb, reason or "yes") for verb, reason in abilities(model).items()]
+    return found
 
 
 if __name__ == "__main__":
