@@ -112,8 +112,10 @@ def _difference(block: nn.Module, other: nn.Module) -> str | None:
             if key.startswith("_") or key in OF_NO_EFFECT or key in DERIVED:
                 continue
             one, two = vars(module)[key], vars(twin)[key]
-            if type(one) is int and (one in sizes) != (two in anew | sizes):
-                continue  # one of the two is the size of weights that became fewer
+            if type(one) is type(two) is int and (
+                one in sizes - anew or (two in anew and one not in sizes)
+            ):
+                continue  # the size of weights that became fewer, told or not
             if isinstance(one, PLAIN) and isinstance(two, PLAIN) and one != two:
                 return f"{label}.{key} ({two}, not {one})"
     return None

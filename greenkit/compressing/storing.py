@@ -54,7 +54,6 @@ def write_model(
     """
     from safetensors.torch import save_file
 
-    refuse_lossy(network)
     place = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
     stored: set[int] = set()
@@ -67,6 +66,7 @@ def write_model(
         if tensor.data_ptr() not in stored:
             stored.add(tensor.data_ptr())
             tensors[name] = tensor.detach().cpu().contiguous()
+    refuse_lossy(network)
     facts = {}
     for matrix, quantized in packed.items():
         dense = tensors.pop(f"{matrix}.weight")

@@ -33,8 +33,15 @@ class Call:
     output: Tensor
 
 
+class TrialError(ValueError):
+    """Nothing can be tried out: the model does not run on tokens alone, once through its blocks."""
+
+
 def calls_of(layout: Layout, ids: Tensor) -> list[Call]:
-    """What happened at each block while the model read `ids` of shape (windows, length)."""
+    """What happened at each block while the model read `ids` of shape (windows, length).
+
+    Raises TrialError where the model does not run, or not once through its blocks.
+    """
     calls: list[Call] = []
 
     def note(_: nn.Module, arguments: Any, named: Any, output: Any) -> None:
@@ -46,10 +53,14 @@ def calls_of(layout: Layout, ids: Tensor) -> list[Call]:
     try:
         with torch.no_grad():
             layout.network(input_ids=ids, use_cache=False)
+    except Exception as error:  # of any kind: a model may ask for more than tokens
+        raise TrialError(f"it does not run on plain tokens ({_short(error)})") from error
     finally:
         layout.network.train(was_training)
         for handle in handles:
             handle.remove()
+    if len(calls) != len(layout.blocks):
+        raise TrialError(f"it calls its {len(layout.blocks)} blocks {len(calls)} times in a pass")
     return calls
 
 
@@ -60,8 +71,6 @@ def cannot_stream(layout: Layout, *, all_seen: bool) -> str | None:
     """
     ids = _tokens(layout)
     calls = [calls_of(layout, window) for window in torch.split(ids, 1)]
-    if len(calls[0]) != len(layout.blocks):
-        return f"the model calls its {len(layout.blocks)} blocks {len(calls[0])} times"
     try:
         for step in stream_blocks(layout, ids, batch_size=1):
             seen = dict.fromkeys((matrix.name for matrix in step.matrices), 0)
@@ -165,7 +174,7 @@ class _Behind(nn.Module):
 
 
 def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Module, Call]]:
-    """One block of each kind in float32 with its call; by default the first of a kind."""
+    """A copy of one block of each kind, in float32, with its call: by default of the first."""
     calls = calls_of(layout, _tokens(layout))
     chosen: dict[Any, int] = {}
     for index, (block, own) in enumerate(zip(layout.blocks, layout.by_block, strict=True)):
@@ -177,11 +186,18 @@ def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Modu
             chosen.setdefault(kind, index)
     for index in chosen.values():
         call = calls[index]
-        block = copy.deepcopy(layout.blocks[index]).float().eval()
+        block = copy.deepcopy(layout.blocks[index]).eval()
         for module in block.modules():  # rounded inputs would blur what is compared
             module._forward_pre_hooks.clear()
             module._forward_hooks.clear()
-        yield index, block, Call(_wide(call.arguments), _wide(call.named), call.output)
+        wide = Call(_wide(call.arguments), _wide(call.named), call.output)
+        try:
+            found = copy.deepcopy(block).float()
+            _run(found, wide)
+        except RuntimeError:  # attention by a kernel of 16 bits alone
+            yield index, block, call
+        else:
+            yield index, found, wide
 
 
 def _name_inside(layout: Layout, index: int, matrix: Matrix) -> str:
@@ -198,7 +214,7 @@ def _inside(layout: Layout, index: int, block: nn.Module) -> list[Matrix]:
 
 def _tokens(layout: Layout) -> Tensor:
     network: Any = layout.network
-    words = int(network.get_input_embeddings().weight.shape[0])
+    words = int(text_config(network).vocab_size)
     ids = 3 + 7 * torch.arange(WINDOWS * LENGTH).view(WINDOWS, LENGTH)  # not 0 to 2: often padding
     found: Tensor = (ids % words).to(next(network.parameters()).device)
     return found

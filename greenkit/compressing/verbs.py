@@ -1,8 +1,7 @@
 """What each verb can do with a model, asked before anything is copied or changed.
 
 The answers follow from the modules found, and from trials on a dozen tokens, not from a list of
-names. `python -m greenkit.compressing.verbs` prints the table of all architectures that
-transformers can build small.
+names. `greenkit.compressing.table` has those for all architectures that can be built small.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from greenkit.compressing import trials
-from greenkit.compressing.architectures import names, small
 from greenkit.compressing.matrices import Layout, layout_of
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
 from greenkit.compressing.quantization.awq import check_foldable
@@ -49,7 +47,10 @@ def why_not(model: LoadedModel | nn.Module | Layout, verb: str) -> str | None:
                 f"{name} keeps {key} outside memory: load it without a device_map that offloads "
                 "weights."
             )
-    reason = check(layout)
+    try:
+        reason = check(layout)
+    except trials.TrialError as error:
+        reason = str(error)
     return None if reason is None else _sentence(verb, layout, reason)
 
 
@@ -62,7 +63,11 @@ def refuse_unable(model: LoadedModel | nn.Module | Layout, *verbs: str) -> None:
 
 def refuse_blocks(layout: Layout, kept: Sequence[int]) -> None:
     """Raise ValueError where a model of these blocks alone would be another, or after loading."""
-    if (reason := trials.cannot_renumber(layout) or lost_when_rebuilt(layout, kept)) is not None:
+    try:
+        reason = trials.cannot_renumber(layout) or lost_when_rebuilt(layout, kept)
+    except trials.TrialError as error:
+        reason = str(error)
+    if reason is not None:
         raise ValueError(_sentence("remove_blocks", layout, reason))
 
 
@@ -146,20 +151,3 @@ CHECKS: dict[str, Callable[[Layout], Reason]] = {
     "save": lost_when_rebuilt,
 }
 VERBS = tuple(CHECKS)
-
-
-def rows(architectures: Sequence[str] | None = None) -> list[tuple[str, str, str]]:
-    """(architecture, verb, "yes" or the reason), by default of all that can be built small."""
-    found = []
-    for name in names() if architectures is None else architectures:
-        try:
-            model = small(name)
-        except ValueError:
-            continue
-        found += [(name, verb, reason or "yes") for verb, reason in abilities(model).items()]
-    return found
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print("\t".join(row))

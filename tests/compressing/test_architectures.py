@@ -26,7 +26,8 @@ from greenkit.compressing import (
 )
 from greenkit.compressing.architectures import names, small
 from greenkit.compressing.shapes import keep_blocks_in
-from greenkit.compressing.verbs import abilities, rows
+from greenkit.compressing.table import rows
+from greenkit.compressing.verbs import abilities
 
 torch = pytest.importorskip("torch")
 
@@ -115,16 +116,42 @@ def skipping(model: Any, number: int) -> Any:
     return lame
 
 
-def built(name: str) -> Any:
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {"tie_word_embeddings": True}),
+    ("llama", {"attention_bias": True, "mlp_bias": True}),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    ("gpt_bigcode", {"multi_query": False}),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    ("falcon", {"multi_query": False}),
+    ("falcon", {"alibi": True, "parallel_attn": False, "multi_query": False}),
+    ("gpt_neox", {"use_parallel_residual": False}),
+    ("stablelm", {"use_parallel_residual": True}),
+    ("stablelm", {"qk_layernorm": True}),
+    ("phi", {"qk_layernorm": True}),
+    ("cohere", {"use_qk_norm": True}),
+    ("opt", {"do_layer_norm_before": False}),
+    ("opt", {"word_embed_proj_dim": 32}),
+    ("doge", {"is_moe": True}),
+    ("starcoder2", {"use_bias": False}),
+]
+
+
+def built(name: str, values: dict[str, Any]) -> Any:
     try:
-        return small(name)
+        return small(name, **values)
     except ValueError as error:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("name", names())
-def test_each_verb_is_right_or_refuses_in_one_sentence(name: str, x: Any, tmp_path: Path) -> None:
-    model = built(name)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [*((name, {}) for name in names()), *VARIANTS],
+    ids=lambda value: value if isinstance(value, str) else ",".join(value) or "as it is",
+)
+def test_each_verb_is_right_or_refuses_in_one_sentence(
+    name: str, values: dict[str, Any], x: Any, tmp_path: Path
+) -> None:
+    model = built(name, values)
     before, said = everything(model), abilities(model)
     try:
         cached = agrees_with_its_cache(model, x[:1])
@@ -268,6 +295,44 @@ def test_a_model_saved_after_its_blocks_went_keeps_their_rotary_pattern(
         assert result.model.config.no_rope_layers == [model.config.no_rope_layers[n] for n in kept]
         again = load_compressed(result.save(tmp_path / str(len(kept))), device="cpu").model
         assert torch.equal(logits(again, x), logits(result.model, x))
+
+
+WINDOWED = ["gemma2", "gemma3_text", "cohere2", "olmo3", "exaone4", "qwen2", "gpt_oss", "cwm"]
+WINDOWED += ["modernbert-decoder", "gpt_neo", "mistral", "llama4_text", "starcoder2", "smollm3"]
+
+
+@pytest.mark.parametrize("name", WINDOWED)
+def test_short_attention_windows_stay_with_their_blocks(name: str, x: Any, tmp_path: Path) -> None:
+    short = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 2}
+    short |= {"window_size": 4, "local_attention": 4, "attention_chunk_size": 4}
+    known = vars(small(name).config)
+    model = small(name, **{key: value for key, value in short.items() if key in known})
+    for removed in ([0], [1, 2], [3]):
+        try:
+            result = remove_blocks(model, removed)
+        except ValueError as error:
+            assert "built anew from its configuration" in str(error)  # noqa: PT017
+            continue
+        expected = model
+        for number in removed:
+            expected = skipping(expected, number)
+        assert torch.allclose(logits(result.model, x), logits(expected, x), atol=1e-5)
+        again = load_compressed(result.save(tmp_path / str(removed)), device="cpu").model
+        assert torch.equal(logits(again, x), logits(result.model, x))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma", "qwen3", "phi", "opt"])
+def test_numbers_of_16_bits_change_no_ability(name: str, kind: str) -> None:
+    expected = abilities(small(name))
+    assert abilities(small(name).to(getattr(torch, kind))) == expected
+
+
+def test_a_model_that_asks_for_more_than_tokens_is_refused_in_a_sentence() -> None:
+    model = small("llama")
+    model.forward = lambda **_: 1 / 0
+    said = str(abilities(model)["calibrate"])
+    assert "does not run on plain tokens (ZeroDivisionError: division by zero)." in said
 
 
 def test_what_a_configuration_cannot_keep_is_refused() -> None:

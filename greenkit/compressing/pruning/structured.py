@@ -38,7 +38,8 @@ def block_influence(
     """How much each block turns the hidden states: 1 − cosine of its input and its output.
 
     Averaged over all calibration tokens, from 0 (the block does nothing) to 2 (Men et al. 2024).
-    Raises ValueError for a calibration that does not fit the model.
+    Raises ValueError for a calibration that does not fit the model, and for a model whose blocks
+    do not run one by one, see `abilities`.
     """
     layout = layout_of(model)
     refuse_unable(layout, "block_influence")
@@ -67,7 +68,8 @@ def remove_blocks(
     model, and their "influence" where it was measured.
 
     Raises:
-        ValueError: no such blocks, or none would be left; the model is unchanged then.
+        ValueError: no such blocks, none would be left, or the model's configuration could not tell
+            what is left; the model is unchanged then.
     """
     layout = layout_of(model)
     total = len(layout.blocks)
@@ -114,7 +116,7 @@ def remove_heads(
     and each keeps one group or more. The result's settings list the groups "kept" in each block.
 
     Args:
-        model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
+        model: a `LoadedModel` or a causal language model of transformers, see `abilities`.
         fraction: of all groups in the model, above 0 and below 1, rounded down.
         by: "activations" compares what a group adds to the hidden states, relative to each
             token's; "weights" compares the L2 norm of its weights and needs no calibration.
