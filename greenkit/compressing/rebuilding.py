@@ -67,8 +67,7 @@ def lost_when_rebuilt(layout: Layout, kept: Sequence[int] | None = None) -> str 
     try:
         if kept is not None:
             keep_blocks_in(text_config(network, config), kept, len(layout.blocks))
-        with torch.device("meta"):
-            twin = build(described(network, config))
+        twin = _twin(described(network, config))
         theirs: Any = twin.get_submodule(layout.path)
     except Exception as error:  # of any kind: a configuration checks itself as it likes
         return f"its configuration does not build such a model ({_first_line(error)})"
@@ -80,6 +79,15 @@ def lost_when_rebuilt(layout: Layout, kept: Sequence[int] | None = None) -> str 
         if (what := _difference(layout.blocks[number], theirs[place])) is not None:
             return f"built anew from its configuration, block {place} would have another {what}"
     return None if kept is None else _difference_outside(network, twin, layout.path)
+
+
+def _twin(about: Mapping[str, Any]) -> Any:
+    """A network without weights, or one with them where it cannot be built so."""
+    try:
+        with torch.device("meta"):
+            return build(about)
+    except (RuntimeError, NotImplementedError):  # looks at numbers while it is built
+        return build(about)
 
 
 def refuse_lossy(network: nn.Module) -> None:
@@ -179,8 +187,7 @@ def _set_if_it_builds(layout: Layout, values: Mapping[str, int], parts: Sequence
     try:
         for name, value in values.items():
             setattr(text_config(network, trial), name, value)
-        with torch.device("meta"):
-            twin = build(described(network, trial))
+        twin = _twin(described(network, trial))
         matrices = [matrix for part in parts for matrix in (*part.makers, part.reader)]
         fits = all(
             twin.get_submodule(matrix.name).weight.shape == matrix.module.weight.shape

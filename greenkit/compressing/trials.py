@@ -100,7 +100,7 @@ def cannot_lose(layout: Layout, every: list[Units], what: str) -> str | None:
         if len(units) < 2:
             continue
         kept = torch.arange(len(units))[1:]
-        silent, smaller = copy.deepcopy(block), copy.deepcopy(block)
+        silent, smaller = _copied(block, layout), _copied(block, layout)
         inside = dict(zip(layout.by_block[index], _inside(layout, index, smaller), strict=True))
         theirs = tuple((inside[matrix], rows) for matrix, rows in units.makers)
         Units(theirs, inside[units.reader], units.columns).keep(kept)
@@ -119,7 +119,7 @@ def cannot_lose(layout: Layout, every: list[Units], what: str) -> str | None:
 def cannot_fold(layout: Layout) -> str | None:
     """Why scales cannot move between matrices and what feeds them without changing a block."""
     for index, block, call in _kinds(layout):
-        scaled = copy.deepcopy(block)
+        scaled = _copied(block, layout)
         folds = find_folds(scaled, _inside(layout, index, scaled))
         if not folds:
             return f"no norm of {type(block).__name__} feeds its matrices alone"
@@ -134,7 +134,7 @@ def cannot_fold(layout: Layout) -> str | None:
 def cannot_replace(layout: Layout) -> str | None:
     """Why a matrix cannot be executed by a layer of another kind in its place."""
     for index, block, call in _kinds(layout):
-        other = copy.deepcopy(block)
+        other = _copied(block, layout)
         for matrix in layout.by_block[index]:
             parent, _, last = _name_inside(layout, index, matrix).rpartition(".")
             holder = other.get_submodule(parent)
@@ -151,7 +151,7 @@ def cannot_replace(layout: Layout) -> str | None:
 def cannot_renumber(layout: Layout) -> str | None:
     """Why a block does not compute the same in the place of another."""
     for _, block, call in _kinds(layout, last=True):
-        moved = copy.deepcopy(block)
+        moved = _copied(block, layout)
         renumber(moved, 0)
         try:
             found = _run(moved, call)
@@ -186,18 +186,24 @@ def _kinds(layout: Layout, *, last: bool = False) -> Iterator[tuple[int, nn.Modu
             chosen.setdefault(kind, index)
     for index in chosen.values():
         call = calls[index]
-        block = copy.deepcopy(layout.blocks[index]).eval()
+        block = _copied(layout.blocks[index], layout).eval()
         for module in block.modules():  # rounded inputs would blur what is compared
             module._forward_pre_hooks.clear()
             module._forward_hooks.clear()
         wide = Call(_wide(call.arguments), _wide(call.named), call.output)
         try:
-            found = copy.deepcopy(block).float()
+            found = _copied(block, layout).float()
             _run(found, wide)
         except RuntimeError:  # attention by a kernel of 16 bits alone
             yield index, block, call
         else:
             yield index, found, wide
+
+
+def _copied(block: nn.Module, layout: Layout) -> nn.Module:
+    """A copy of a block that shares the configuration, which is read only."""
+    shared = (layout.network.config, text_config(layout.network))
+    return copy.deepcopy(block, {id(config): config for config in shared})
 
 
 def _name_inside(layout: Layout, index: int, matrix: Matrix) -> str:
