@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from greenkit.compressing.matrices import Layout, Matrix, text_config
+from greenkit.compressing.matrices import LINEAR, Layout, Matrix, text_config
 from greenkit.compressing.pruning.units import Units
 from greenkit.compressing.quantization.awq import find_folds
 from greenkit.compressing.shapes import fit_block, renumber
@@ -80,8 +80,10 @@ def cannot_stream(layout: Layout, *, all_seen: bool) -> str | None:
 
             output = step.advance(count)
             for name, times in seen.items():
+                if all_seen and times == 0:
+                    return f"{name} does not run as a layer while the model reads tokens"
                 if all_seen and times != len(ids):
-                    return f"{name} is called {times / len(ids):g} times in a pass, not once"
+                    return f"{name} runs {times / len(ids):g} times in a pass, not once"
             if not _same(output, torch.cat([own[step.index].output for own in calls])):
                 return (
                     f"block {step.index} takes more from the model than hidden states and positions"
@@ -110,9 +112,20 @@ def cannot_lose(layout: Layout, every: list[Units], what: str) -> str | None:
         try:
             found = _run(smaller, call)
         except Exception as error:  # of any kind: shapes that no longer fit
-            return f"{type(block).__name__} does not run with fewer {what} ({_short(error)})"
+            why = _spanning(silent, layout, index, units) or _short(error)
+            return f"{type(block).__name__} does not run with fewer {what} ({why})"
         if not _same(found, _run(silent, call)):
             return f"{type(block).__name__} computes something else with fewer {what}"
+    return None
+
+
+def _spanning(block: nn.Module, layout: Layout, index: int, units: Units) -> str | None:
+    """A norm between makers and reader that all units share, where there is one."""
+    sizes = {rows.numel() for _, rows in units.makers} | {units.columns.numel()}
+    path = _name_inside(layout, index, units.reader).rpartition(".")[0]
+    for name, part in block.get_submodule(path).named_children():
+        if not isinstance(part, LINEAR) and any(len(each) in sizes for each in part.parameters()):
+            return f"{path}.{name} spans them all"
     return None
 
 
@@ -138,7 +151,7 @@ def cannot_replace(layout: Layout) -> str | None:
         for matrix in layout.by_block[index]:
             parent, _, last = _name_inside(layout, index, matrix).rpartition(".")
             holder = other.get_submodule(parent)
-            setattr(holder, last, _Behind(getattr(holder, last)))
+            setattr(holder, last, _OtherLayer(getattr(holder, last)))
         try:
             found = _run(other, call)
         except Exception as error:  # of any kind: code that looks at the layer's weight
@@ -162,7 +175,7 @@ def cannot_renumber(layout: Layout) -> str | None:
     return None
 
 
-class _Behind(nn.Module):
+class _OtherLayer(nn.Module):
     """A layer that shows nothing of itself."""
 
     def __init__(self, layer: nn.Module) -> None:

@@ -139,7 +139,7 @@ def _shortens(layout: Layout) -> Reason:
 
 CHECKS: dict[str, Callable[[Layout], Reason]] = {
     "prune": _reach,
-    "calibrate": _all(_reach, _sees),
+    "calibrate": _sees,
     "quantize": _reach,
     "awq": _all(_reach, _sees, _norms, trials.cannot_fold),
     "block_influence": _streams,

@@ -35,17 +35,23 @@ WINDOWS, LENGTH = 16, 16
 ARGUMENTS = ("more or longer windows.", "in steps of 32: 16.", "in steps of 32: 48.")  # of sizes
 CALLS: dict[str, tuple[str, Callable[..., Any]]] = {  # the verbs asked for, and the call
     "magnitude": ("prune", lambda m, _, place: prune(m, "magnitude", inplace=place)),
-    "wanda": ("calibrate", lambda m, x, place: prune(m, "wanda", calibration=x, inplace=place)),
+    "wanda": (
+        "prune calibrate",
+        lambda m, x, place: prune(m, "wanda", calibration=x, inplace=place),
+    ),
     "sparsegpt 2:4": (
-        "calibrate",
+        "prune calibrate",
         lambda m, x, place: prune(m, "sparsegpt", pattern="2:4", calibration=x, inplace=place),
     ),
     "rtn": ("quantize", lambda m, _, place: quantize(m, bits=4, inplace=place)),
     "gptq": (
-        "calibrate",
+        "quantize calibrate",
         lambda m, x, place: quantize(m, method="gptq", calibration=x, inplace=place),
     ),
-    "awq": ("awq", lambda m, x, place: quantize(m, method="awq", calibration=x, inplace=place)),
+    "awq": (
+        "quantize awq",
+        lambda m, x, place: quantize(m, method="awq", calibration=x, inplace=place),
+    ),
     "influence": ("block_influence", lambda m, x, _: block_influence(m, x)),
     "blocks": ("remove_blocks", lambda m, _, place: remove_blocks(m, [0], inplace=place)),
     "heads": (
@@ -220,9 +226,14 @@ def test_other_names_and_fused_matrices_are_no_obstacle(name: str) -> None:
 @pytest.mark.parametrize("name", ["mixtral", "qwen3_moe", "phimoe", "gpt_oss", "jetmoe", "olmoe"])
 def test_experts_are_not_half_done(name: str) -> None:
     said = abilities(small(name))
-    for verb in ("prune", "calibrate", "quantize", "awq", "remove_width", "to_low_bit", "to_2_4"):
+    for verb in ("prune", "quantize", "awq", "remove_width", "to_low_bit", "to_2_4"):
         assert "mixtures of experts" in str(said[verb])
     assert said["remove_blocks"] is said["save"] is None
+
+
+def test_a_norm_over_all_heads_is_named() -> None:
+    assert "(self_attn.q_norm spans them all)" in str(abilities(small("olmo2"))["remove_heads"])
+    assert "(mlp.ffn_sub_norm spans them all)" in str(abilities(small("bitnet"))["remove_width"])
 
 
 @pytest.mark.parametrize("name", ["olmo2", "olmo3", "bitnet", "diffllama", "bloom", "mpt", "phi3"])

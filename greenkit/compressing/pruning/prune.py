@@ -77,7 +77,7 @@ def prune(
     name = method if isinstance(method, str) else getattr(method, "__name__", "own score")
     part = _part(sparsity, pattern)
     layout = layout_of(model)
-    refuse_unable(layout, "prune" if method == "magnitude" else "calibrate")
+    refuse_unable(layout, "prune", *([] if method == "magnitude" else ["calibrate"]))
     for matrix in layout.matrices:
         part.check(matrix)
         if callable(method):

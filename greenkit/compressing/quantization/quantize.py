@@ -70,7 +70,7 @@ def quantize(
     check_per(activations)
     scheme = Scheme(bits, granularity, group_size, symmetric)
     layout = layout_of(model)
-    refuse_unable(layout, {"rtn": "quantize", "gptq": "calibrate", "awq": "awq"}[method])
+    refuse_unable(layout, "quantize", *{"rtn": [], "gptq": ["calibrate"], "awq": ["awq"]}[method])
     chosen = choose_matrices(layout.matrices, keep)
     for matrix in chosen:
         try:
