@@ -12,6 +12,7 @@ from torch import nn
 
 from greenkit.compressing import trials
 from greenkit.compressing.matrices import Layout, layout_of
+from greenkit.compressing.probing import TrialError
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
 from greenkit.compressing.quantization.awq import check_foldable
 from greenkit.compressing.rebuilding import lost_when_rebuilt
@@ -49,7 +50,7 @@ def why_not(model: LoadedModel | nn.Module | Layout, verb: str) -> str | None:
             )
     try:
         reason = check(layout)
-    except trials.TrialError as error:
+    except TrialError as error:
         reason = str(error)
     return None if reason is None else _sentence(verb, layout, reason)
 
@@ -65,7 +66,7 @@ def refuse_blocks(layout: Layout, kept: Sequence[int]) -> None:
     """Raise ValueError where a model of these blocks alone would be another, or after loading."""
     try:
         reason = trials.cannot_renumber(layout) or lost_when_rebuilt(layout, kept)
-    except trials.TrialError as error:
+    except TrialError as error:
         reason = str(error)
     if reason is not None:
         raise ValueError(_sentence("remove_blocks", layout, reason))

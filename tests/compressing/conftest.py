@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from greenkit.compressing import blocks
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -117,5 +120,24 @@ def same() -> Callable[..., bool]:
 
     def run(one: dict[str, Any], other: dict[str, Any]) -> bool:
         return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+    return run
+
+
+@pytest.fixture
+def skipping() -> Callable[..., Any]:
+    """A copy of a model in which a block hands on what it gets."""
+
+    def run(model: Any, number: int) -> Any:
+        lame = copy.deepcopy(model)
+        block = blocks(lame)[number]
+        whole = block.forward
+
+        def forward(hidden: Any, *positional: Any, **named: Any) -> Any:
+            found = whole(hidden, *positional, **named)
+            return type(found)((hidden, *found[1:])) if isinstance(found, tuple | list) else hidden
+
+        block.forward = forward
+        return lame
 
     return run

@@ -8,14 +8,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from greenkit.compressing import (
     block_influence,
-    blocks,
     load_compressed,
     prune,
     quantize,
@@ -25,7 +23,6 @@ from greenkit.compressing import (
     to_low_bit,
 )
 from greenkit.compressing.architectures import names, small
-from greenkit.compressing.shapes import keep_blocks_in
 from greenkit.compressing.table import rows
 from greenkit.compressing.verbs import abilities
 
@@ -100,20 +97,6 @@ def unchanged(before: Any, now: Any) -> bool:
     return same and now[0].keys() == before[0].keys() and now[1:] == before[1:]
 
 
-def skipping(model: Any, number: int) -> Any:
-    """A copy in which a block hands on what it gets."""
-    lame = copy.deepcopy(model)
-    block = blocks(lame)[number]
-    whole = block.forward
-
-    def forward(hidden: Any, *positional: Any, **named: Any) -> Any:
-        found = whole(hidden, *positional, **named)
-        return type(found)((hidden, *found[1:])) if isinstance(found, tuple | list) else hidden
-
-    block.forward = forward
-    return lame
-
-
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"tie_word_embeddings": True}),
     ("llama", {"attention_bias": True, "mlp_bias": True}),
@@ -147,7 +130,7 @@ def built(name: str, values: dict[str, Any]) -> Any:
     ids=lambda value: value if isinstance(value, str) else ",".join(value) or "as it is",
 )
 def test_each_verb_is_right_or_refuses_in_one_sentence(
-    name: str, values: dict[str, Any], x: Any, tmp_path: Path
+    name: str, values: dict[str, Any], x: Any, tmp_path: Path, skipping: Callable[..., Any]
 ) -> None:
     model = built(name, values)
     before, said = everything(model), abilities(model)
@@ -244,95 +227,6 @@ def test_heads_that_more_than_the_matrices_know_of_stay(name: str) -> None:
     assert logits(model, torch.tensor([[5, 6]])).isfinite().all()
 
 
-READERS = {  # what reads the heads, what reads the neurons, and the key/value groups of a block
-    "phi": ("self_attn.dense", "mlp.fc2", 2),
-    "starcoder2": ("self_attn.o_proj", "mlp.c_proj", 2),
-    "opt": ("self_attn.out_proj", "fc2", 4),
-    "gpt_neox": ("attention.dense", "mlp.dense_4h_to_h", 4),
-    "gptj": ("attn.out_proj", "mlp.fc_out", 4),
-    "gpt_neo": ("attn.attention.out_proj", "mlp.c_proj", 4),
-    "stablelm": ("self_attn.o_proj", "mlp.down_proj", 2),
-    "exaone4": ("self_attn.o_proj", "mlp.down_proj", 2),
-    "glm4": ("self_attn.o_proj", "mlp.down_proj", 2),
-}
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_without_heads_a_model_computes_what_it_does_with_silent_ones(name: str, x: Any) -> None:
-    path, _, groups = READERS[name]
-    model = small(name)
-    result = remove_heads(model, 0.25, calibration=x)
-    silent = copy.deepcopy(model)
-    for block, kept in zip(blocks(silent), result.settings["kept"], strict=True):
-        weight = block.get_submodule(path).weight.detach()
-        gone = [group for group in range(groups) if group not in kept]
-        weight.view(len(weight), groups, -1)[:, gone] = 0
-    assert torch.allclose(logits(result.model, x), logits(silent, x), atol=1e-5)
-    assert not torch.allclose(logits(model, x), logits(silent, x), atol=1e-3)
-
-
-@pytest.mark.parametrize("name", [*READERS, "bloom", "falcon", "mpt", "phi3"])
-def test_a_narrower_mlp_computes_what_it_does_with_silent_neurons(name: str, x: Any) -> None:
-    readers = {"bloom": "mlp.dense_4h_to_h", "falcon": "mlp.dense_4h_to_h"}
-    readers |= {"mpt": "ffn.down_proj", "phi3": "mlp.down_proj"}
-    path = READERS[name][1] if name in READERS else readers[name]
-    model = small(name)
-    smaller = remove_width(model, 0.25, calibration=x).model
-    silent = copy.deepcopy(model)
-    for block, narrow in zip(blocks(silent), blocks(smaller), strict=True):
-        weight = block.get_submodule(path).weight.detach()
-        left = narrow.get_submodule(path).weight.detach()
-        gone = [n for n in range(weight.shape[1]) if not (weight[:, [n]] == left).all(0).any()]
-        assert len(gone) == weight.shape[1] // 4
-        weight[:, gone] = 0
-    assert torch.allclose(logits(smaller, x), logits(silent, x), atol=1e-5)
-
-
-def test_a_model_saved_after_its_blocks_went_keeps_their_rotary_pattern(
-    x: Any, tmp_path: Path
-) -> None:
-    model = small("smollm3")
-    assert model.config.no_rope_layers == [1, 1, 1, 0]
-    for kept in ([1, 2, 3], [0, 3], [3]):
-        result = remove_blocks(model, [n for n in range(4) if n not in kept])
-        assert result.model.config.no_rope_layers == [model.config.no_rope_layers[n] for n in kept]
-        again = load_compressed(result.save(tmp_path / str(len(kept))), device="cpu").model
-        assert torch.equal(logits(again, x), logits(result.model, x))
-
-
-@pytest.mark.parametrize(
-    "name", ["phi", "phi3", "starcoder2", "opt", "gpt_neox", "gptj", "cohere", "bloom", "falcon"]
-)
-def test_scales_move_through_other_blocks_without_a_change(name: str, x: Any) -> None:
-    model = small(name)
-    before, after = logits(model, x), logits(quantize(model, method="awq", calibration=x).model, x)
-    assert 0 < (after - before).abs().max() < 0.05 * before.abs().max()
-
-
-WINDOWED = ["gemma2", "gemma3_text", "cohere2", "olmo3", "exaone4", "qwen2", "gpt_oss", "cwm"]
-WINDOWED += ["modernbert-decoder", "gpt_neo", "mistral", "llama4_text", "starcoder2", "smollm3"]
-
-
-@pytest.mark.parametrize("name", WINDOWED)
-def test_short_attention_windows_stay_with_their_blocks(name: str, x: Any, tmp_path: Path) -> None:
-    short = {"sliding_window": 4, "use_sliding_window": True, "max_window_layers": 2}
-    short |= {"window_size": 4, "local_attention": 4, "attention_chunk_size": 4}
-    known = vars(small(name).config)
-    model = small(name, **{key: value for key, value in short.items() if key in known})
-    for removed in ([0], [1, 2], [3]):
-        try:
-            result = remove_blocks(model, removed)
-        except ValueError as error:
-            assert "built anew from its configuration" in str(error)  # noqa: PT017
-            continue
-        expected = model
-        for number in removed:
-            expected = skipping(expected, number)
-        assert torch.allclose(logits(result.model, x), logits(expected, x), atol=1e-5)
-        again = load_compressed(result.save(tmp_path / str(removed)), device="cpu").model
-        assert torch.equal(logits(again, x), logits(result.model, x))
-
-
 @pytest.mark.parametrize("kind", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gemma", "qwen3", "phi", "opt"])
 def test_numbers_of_16_bits_change_no_ability(name: str, kind: str) -> None:
@@ -345,35 +239,6 @@ def test_a_model_that_asks_for_more_than_tokens_is_refused_in_a_sentence() -> No
     model.forward = lambda **_: 1 / 0
     said = str(abilities(model)["calibrate"])
     assert "does not run on plain tokens (ZeroDivisionError: division by zero)." in said
-
-
-def test_what_a_configuration_cannot_keep_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"another self_attn\.lambda_init"):
-        remove_blocks(small("diffllama"), [0])
-
-
-def test_lists_by_block_are_cut_and_numbers_of_blocks_renamed() -> None:
-    config = SimpleNamespace(
-        num_hidden_layers=4,
-        layer_types=["a", "b", "c", "d"],
-        windows=(1, 2, 3, 4),
-        mlp_only_layers=[0, 3],
-        layer_scales={0: 0.1, 2: 0.2, 3: 0.3},
-        first_k_dense_replace=2,
-        eos_token_id=[1, 2, 3, 4],
-        id2label={0: "no", 1: "yes"},
-    )
-    keep_blocks_in(config, [1, 3], 4)
-    assert vars(config) == {
-        "num_hidden_layers": 2,
-        "layer_types": ["b", "d"],
-        "windows": (2, 4),
-        "mlp_only_layers": [1],
-        "layer_scales": {1: 0.3},
-        "first_k_dense_replace": 1,
-        "eos_token_id": [1, 2, 3, 4],
-        "id2label": {0: "no", 1: "yes"},
-    }
 
 
 def test_offloaded_weights_are_refused() -> None:
