@@ -7,10 +7,9 @@ import random
 from typing import Any
 
 import torch
-from torch import nn
 
-from greenkit.compressing.matrices import torch_model
-from greenkit.inputs.models import LoadedModel
+from greenkit.compressing.arguments import refuse_no_count
+from greenkit.compressing.given import Model, loaded_of, torch_model
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
 
@@ -34,6 +33,9 @@ def calibration_windows(
     Raises:
         ValueError: the text is empty or too short, or it is the test split.
     """
+    refuse_no_count("windows", windows, least=None)
+    refuse_no_count("length", length, least=None)
+    refuse_no_count("seed", seed, least=None)
     if isinstance(text, Text) and text.split == "test":
         raise ValueError(
             "Calibrating on the test split would make every later perplexity on it a lie: use "
@@ -53,17 +55,18 @@ def calibration_windows(
     return TokenWindows(ids, numbers, length, length, digest)
 
 
-def default_calibration(model: LoadedModel | nn.Module) -> TokenWindows:
+def default_calibration(model: Model) -> TokenWindows:
     """16 windows of 512 tokens of the calibration split, by the tokenizer of a `LoadedModel`.
 
     Raises ValueError for a bare torch module, which has none.
     """
-    if not isinstance(model, LoadedModel):
+    loaded = loaded_of(model)
+    if loaded is None:
         raise ValueError(
             "A bare torch module has no tokenizer: give the LoadedModel of load_model, or "
             "calibration=calibration_windows(tokenizer, load_text('calibration'))."
         )
-    return calibration_windows(model.tokenizer, load_text("calibration"))
+    return calibration_windows(loaded.tokenizer, load_text("calibration"))
 
 
 def calibration_facts(calibration: Calibration) -> dict[str, Any]:
@@ -78,9 +81,7 @@ def calibration_facts(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def calibration_ids(
-    model: LoadedModel | nn.Module, calibration: Calibration | None = None
-) -> torch.Tensor:
+def calibration_ids(model: Model, calibration: Calibration | None = None) -> torch.Tensor:
     """The token ids to calibrate with, as a checked long tensor of shape (windows, length).
 
     `calibration` is a result of `calibration_windows` or such a tensor; None takes

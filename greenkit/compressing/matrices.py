@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from greenkit.inputs.models import LoadedModel
+from greenkit.compressing.given import Model
+from greenkit.compressing.given import torch_model as torch_model
 
 BLOCK_PATHS = ("model.layers", "transformer.h")  # Llama-style models; GPT-2
 
@@ -38,11 +39,6 @@ class Matrix:
         return None if bias is None else bias.detach()
 
 
-def torch_model(model: LoadedModel | nn.Module) -> nn.Module:
-    """The torch module itself, out of a `LoadedModel` where it is one."""
-    return model.model if isinstance(model, LoadedModel) else model
-
-
 @dataclass(frozen=True)
 class Layout:
     """Where a model keeps its decoder blocks and their matrices: found once, then handed on.
@@ -66,7 +62,7 @@ class Layout:
         return self if inplace else copy.deepcopy(self)
 
 
-def layout_of(model: LoadedModel | nn.Module | Layout) -> Layout:
+def layout_of(model: Model | Layout) -> Layout:
     """Find a model's blocks and matrices, unless that was done.
 
     Raises ValueError for a model that has neither Llama's names nor those of GPT-2, and where there
@@ -104,7 +100,7 @@ def _list_of_blocks(network: nn.Module) -> tuple[str, nn.ModuleList]:
     )
 
 
-def blocks(model: LoadedModel | nn.Module) -> nn.ModuleList:
+def blocks(model: Model) -> nn.ModuleList:
     """The decoder blocks in order: the model's own list, so that changes to it change the model.
 
     Raises ValueError for a model that has neither Llama's names nor those of GPT-2.
@@ -112,7 +108,7 @@ def blocks(model: LoadedModel | nn.Module) -> nn.ModuleList:
     return _list_of_blocks(torch_model(model))[1]
 
 
-def matrices(model: LoadedModel | nn.Module, *, head: bool = False) -> list[Matrix]:
+def matrices(model: Model, *, head: bool = False) -> list[Matrix]:
     """All weight matrices inside the decoder blocks, in the order in which a token meets them.
 
     With `head` the output head comes last. Where it is tied, its weight is the embedding's as

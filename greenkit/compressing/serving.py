@@ -14,8 +14,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from greenkit.compressing.arguments import refuse_no_count, refuse_no_number
+from greenkit.compressing.given import Model, refuse_offloaded, torch_model
 from greenkit.compressing.result import size_of
 from greenkit.foundations import Quantity, Ratio
 from greenkit.metering import EnergyMeter
@@ -82,7 +84,7 @@ class Serving:
 
 
 def serve(
-    models: Mapping[str, Any],
+    models: Mapping[str, Model],
     page: Tensor,
     *,
     meter: EnergyMeter,
@@ -94,7 +96,7 @@ def serve(
     """Let models read a page and write tokens in turns, by the protocol of `compare`.
 
     Args:
-        models: by name: torch modules, or whatever holds one as `model`.
+        models: by name: torch modules, what `load_model` gives, or results of a compression.
         page: token ids (1, tokens) on the models' device.
         meter: open.
         seconds: about how long all models and phases take together, warm-up included. Where that
@@ -107,12 +109,18 @@ def serve(
     or fewer than two rounds.
     """
     begin = time.perf_counter()
-    if new_tokens < 1 or batch < 1:
-        raise ValueError(f"new_tokens and batch must be 1 or more, got {new_tokens} and {batch}.")
+    refuse_no_count("new_tokens", new_tokens)
+    refuse_no_count("batch", batch)
+    refuse_no_number("seconds", seconds, "a budget of time, above 0")
     if not seconds > 0:
         raise ValueError(f"seconds is a budget of time, above 0; got {seconds}.")
+    if rounds is not None:
+        refuse_no_count("rounds", rounds, least=None)
+    _refuse_no_page(page)
     page = page.repeat(batch, 1)
-    networks = {n: m if isinstance(m, nn.Module) else m.model for n, m in models.items()}
+    networks = {name: torch_model(model) for name, model in models.items()}
+    for network in networks.values():
+        refuse_offloaded(network)
     spent: dict[tuple[str, str], list[float]] = {}
     variants: dict[str, Callable[[], object]] = {}
     for name, network in networks.items():
@@ -133,6 +141,12 @@ def serve(
     cpu_s = {key: statistics.median(times) / tokens[key[1]] for key, times in spent.items()}
     sizes = {name: getattr(models[name], "bytes", size_of(n).bytes) for name, n in networks.items()}
     return Serving(comparison, tokens, cpu_s, sizes)
+
+
+def _refuse_no_page(page: object) -> None:
+    if not isinstance(page, Tensor) or page.dim() != 2 or page.is_floating_point():
+        got = tuple(page.shape) if isinstance(page, Tensor) else type(page).__name__
+        raise ValueError(f"page is a tensor of token ids, of shape (1, tokens): got {got}.")
 
 
 def _key(name: str, phase: str) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from greenkit.compressing.given import Model
 from greenkit.compressing.matrices import Layout, Matrix, layout_of
-from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.progress import progress_bar
 
 See = Callable[[Matrix, torch.Tensor], None]
@@ -56,6 +56,8 @@ class BlockStep:
 
         `see(matrix, x)` gets x of shape (batch, length, in) in the model's dtype, once a batch:
         accumulate in float32. Matrices that read the same tensor are shown the same object.
+
+        Raises NotFiniteError for inputs that are not finite, before `see` gets them.
         """
         for _ in self._batches(see):
             pass
@@ -66,9 +68,16 @@ class BlockStep:
         `see` is called just before a matrix is used. Where all windows are one batch (the
         default) it may change that matrix: then one pass both measures and compresses, and each
         matrix is measured behind those already compressed.
+
+        Raises NotFiniteError for inputs of a matrix, or outputs of the block, that are not finite.
         """
-        self.outputs = torch.cat(list(self._batches(see)))
-        return self.outputs
+        outputs = torch.cat(list(self._batches(see)))
+        if not _is_finite(outputs):
+            if see is None:
+                self.watch(lambda matrix, inputs: None)  # names the matrix, where it is one
+            raise NotFiniteError(f"what block {self.index} gives out", outputs.dtype)
+        self.outputs = outputs
+        return outputs
 
     def change(self, change: Change) -> torch.Tensor:
         """Run the block and let `change` change its matrices on the way.
@@ -95,13 +104,31 @@ class BlockStep:
                 yield _run(self.block, batch, self.calls[len(batch)])
 
 
+class NotFiniteError(ValueError):
+    """Activations hold NaN or infinity: nothing that is measured on them means anything."""
+
+    def __init__(self, what: str, dtype: torch.dtype) -> None:
+        instead = {torch.float16: "float32 or bfloat16", torch.bfloat16: "float32"}.get(dtype)
+        kind = str(dtype).removeprefix("torch.")
+        super().__init__(
+            f"The activations are not finite in {kind}: {what} holds NaN or infinity on the "
+            "calibration text, though all weights are finite. "
+            + (f"Load the model in {instead}." if instead else "This model cannot compute it.")
+        )
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    return not values.numel() or bool(torch.stack(torch.aminmax(values)).isfinite().all())
+
+
 def stream_blocks(
-    model: LoadedModel | nn.Module | Layout, ids: torch.Tensor, *, batch_size: int | None = None
+    model: Model | Layout, ids: torch.Tensor, *, batch_size: int | None = None
 ) -> Generator[BlockStep, None, None]:
     """Give each decoder block in turn, to be measured and changed.
 
     After the caller's turn the block's outputs are computed, unless `step.advance()` was called.
     The model is in evaluation mode meanwhile, without a KV cache, and gets its mode back.
+    Raises NotFiniteError, a ValueError, where hidden states or inputs of a matrix are not finite.
 
     Args:
         model: a causal language model built like Llama or GPT-2, or its layout.
@@ -123,6 +150,8 @@ def stream_blocks(
     network.eval()
     try:
         inputs, calls = _what_blocks_get(network, layers, ids, size)
+        if not _is_finite(inputs):
+            raise NotFiniteError("what the embeddings give the first block", inputs.dtype)
         groups: dict[Any, list[list[int]]] = {}
         for index, block in enumerate(layers):
             step = BlockStep(
@@ -137,17 +166,26 @@ def stream_blocks(
 
 @contextmanager
 def walking_blocks(
-    model: LoadedModel | nn.Module | Layout,
+    model: Model | Layout,
     ids: torch.Tensor,
     label: str,
     *,
     batch_size: int | None = None,
+    changed: bool = False,
 ) -> Iterator[Iterator[BlockStep]]:
-    """The steps of `stream_blocks` with a progress bar; an error on the way ends them at once."""
+    """The steps of `stream_blocks` with a progress bar; an error on the way ends them at once.
+
+    `changed` says that the caller's own model is changed on the way, which the error then tells.
+    """
     layout = layout_of(model)
     bar = progress_bar(label, len(layout.blocks), "block")
-    with bar, closing(stream_blocks(layout, ids, batch_size=batch_size)) as steps:
-        yield _counted(steps, bar)
+    try:
+        with bar, closing(stream_blocks(layout, ids, batch_size=batch_size)) as steps:
+            yield _counted(steps, bar)
+    except NotFiniteError as error:
+        if changed:
+            error.args = (f"{error} With inplace, it is changed up to there: load it again.",)
+        raise
 
 
 def _counted(steps: Iterator[BlockStep], bar: Any) -> Iterator[BlockStep]:
@@ -158,11 +196,16 @@ def _counted(steps: Iterator[BlockStep], bar: Any) -> Iterator[BlockStep]:
 
 @contextmanager
 def _watching(found: Sequence[Matrix], see: See | None) -> Iterator[None]:
-    """Show `see` what enters each of the matrices, just before it is used."""
+    """Show `see` what enters each of the matrices, just before it is used, if it is finite."""
+    sound: torch.Tensor | None = None  # shared by the matrices that read it: checked once
 
     def watcher(matrix: Matrix, see: See) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # not a value: it
-            see(matrix, arguments[0])  # would replace the input
+            nonlocal sound  # would replace the input
+            if arguments[0] is not sound and not _is_finite(arguments[0]):
+                raise NotFiniteError(f"what enters {matrix.name}", arguments[0].dtype)
+            sound = arguments[0]
+            see(matrix, sound)
 
         return hook
 

@@ -12,6 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from greenkit.compressing.arguments import (
+    refuse_no_count,
+    refuse_no_number,
+    refuse_no_switch,
+)
 from greenkit.compressing.calibration import calibration_ids
 from greenkit.compressing.distillation.checkpoints import digest, fingerprint
 from greenkit.compressing.distillation.distilled import Distilled
@@ -20,21 +25,18 @@ from greenkit.compressing.distillation.losses import FROM_TEACHER, HIDDEN, loss_
 from greenkit.compressing.distillation.plans import Plan
 from greenkit.compressing.distillation.students import blocks_paired, width_of
 from greenkit.compressing.distillation.training import train
-from greenkit.compressing.matrices import torch_model
+from greenkit.compressing.given import Model, loaded_of, refuse_broken, torch_model
 from greenkit.compressing.pruning.masks import Masks
-from greenkit.compressing.result import Compressed, compressed, size_of
+from greenkit.compressing.result import compressed, result_of, size_of
 from greenkit.inputs.memory import give_back
-from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
 from greenkit.metering import EnergyMeter
 
-Given = Compressed | LoadedModel | nn.Module
-
 
 def distill(
-    teacher: LoadedModel | nn.Module | None,
-    student: Given,
+    teacher: Model | None,
+    student: Model,
     *,
     text: Text | str | None = None,
     windows: TokenWindows | Tensor | None = None,
@@ -59,7 +61,8 @@ def distill(
 
     Args:
         teacher: the larger model; it is only asked.
-        student: a result of `student` (or of any pruning), or a model of no more width and depth.
+        student: a result of `student` (or of any other step), or a model of no more width and
+            depth.
         text: the "train" split by default; it needs the tokenizer of a `LoadedModel`.
         windows: token ids (windows, length) in place of a text.
         length: tokens in a window of the text.
@@ -72,21 +75,27 @@ def distill(
         inplace: train the given student instead of a copy.
 
     Raises:
-        ValueError: an argument makes no sense; both models are unchanged then.
+        ValueError: an argument makes no sense, or a weight is not finite; both models are
+            unchanged then. See `train` for a run that diverges.
         NotMeasuredError: a budget in joules, and no sensor.
 
     Derived in: Lab 06.
     """
     weights = loss_weights(loss)
     chosen = Plan(steps=steps, batch=batch, learning_rate=learning_rate, **plan)
+    refuse_no_number("temperature", temperature, "a number above 0")
+    refuse_no_count("length", length, least=2)
+    refuse_no_switch("inplace", inplace)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0, got {temperature}.")
     asked = _teacher_to_ask(teacher, weights)
-    given: Any = (student.loaded or student.model) if isinstance(student, Compressed) else student
+    network, earlier = torch_model(student), result_of(student)
+    for one in (network, asked):
+        if one is not None:
+            refuse_broken(one)
     pairs = blocks_paired(asked, student) if asked is not None else []
-    ids = _training_ids(given, teacher, text, windows, length)
-    before = student.before if isinstance(student, Compressed) else size_of(teacher or given)
-    network = torch_model(given)
+    ids = _training_ids(student, teacher, text, windows, length)
+    before = size_of(student if teacher is None else teacher)
     if not inplace:
         network, masks = copy.deepcopy((network, masks))  # together: the masks follow the copy
     told = [theirs for theirs, _ in pairs] if set(weights) & set(HIDDEN) else []
@@ -118,18 +127,16 @@ def distill(
         )
     give_back()
     settings = {**owner, **_plain(chosen), "windows": digest([ids])}
-    if isinstance(student, Compressed):
-        settings["student"] = {"method": student.method, **student.settings}
-    result = compressed(given, network, method="distill", settings=settings, before=before)
+    if earlier is not None:
+        settings["student"] = {"method": earlier.method, **earlier.settings}
+    result = compressed(student, network, method="distill", settings=settings, before=before)
     if result.loaded is not None:
         result = replace(result, loaded=replace(result.loaded, trained=True))
     network.eval()
     return Distilled(result, tuple(run.curve), run.charges, run.tokens, run.stopped_by)
 
 
-def _teacher_to_ask(
-    teacher: LoadedModel | nn.Module | None, weights: Mapping[str, float]
-) -> nn.Module | None:
+def _teacher_to_ask(teacher: Model | None, weights: Mapping[str, float]) -> nn.Module | None:
     """The teacher, or None where no loss asks it anything."""
     needed = [name for name in weights if name in FROM_TEACHER]
     if not needed:
@@ -140,15 +147,15 @@ def _teacher_to_ask(
 
 
 def _training_ids(
-    student: LoadedModel | nn.Module,
-    teacher: LoadedModel | nn.Module | None,
+    student: Model,
+    teacher: Model | None,
     text: Text | str | None,
     windows: TokenWindows | Tensor | None,
     length: int,
 ) -> Tensor:
     """The token ids to train on: all windows of the text, or those given, checked."""
     if windows is None:
-        source = next((one for one in (student, teacher) if isinstance(one, LoadedModel)), None)
+        source = loaded_of(student) or (None if teacher is None else loaded_of(teacher))
         if source is None:
             raise ValueError(
                 "Bare torch modules have no tokenizer: give a LoadedModel, or "

@@ -9,6 +9,7 @@ from typing import Any
 
 from greenkit.compressing.distillation.charges import Charges, break_even_tokens
 from greenkit.compressing.distillation.training import Point
+from greenkit.compressing.given import WithTokenizer
 from greenkit.compressing.result import Compressed, load_compressed
 from greenkit.foundations import Quantity, Reading
 from greenkit.inputs.models import LoadedModel
@@ -18,8 +19,8 @@ ABOUT = "distilled.json"
 
 
 @dataclass(frozen=True)
-class Distilled:
-    """A trained student, and what its training took.
+class Distilled(WithTokenizer):
+    """A trained student, and what its training took; itself a model that every verb takes.
 
     `student` holds the model and says what was done to it; `curve` has a point a step; `charges`
     has seconds and joules, the teacher's and the student's apart; `stopped_by` names the budget

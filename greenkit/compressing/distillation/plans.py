@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from greenkit.compressing.arguments import refuse_no_count, refuse_no_number
 from greenkit.inputs.models import choose_dtype, has_bfloat16
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -49,9 +50,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+            refuse_no_count(name, getattr(self, name))
+        refuse_no_count("seed", self.seed, least=None)
+        if self.warmup is not None:
+            refuse_no_count("warmup", self.warmup, least=None)
         for name in ("learning_rate", "clip", "tokens", "seconds", "joules"):
+            refuse_no_number(name, getattr(self, name), "above 0")
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
         if self.precision not in (None, *PRECISIONS):

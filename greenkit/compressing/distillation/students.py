@@ -9,19 +9,19 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from greenkit.compressing.arguments import refuse_no_count
 from greenkit.compressing.calibration import Calibration
+from greenkit.compressing.given import Model, refuse_broken, torch_model
 from greenkit.compressing.matrices import blocks as blocks_of
-from greenkit.compressing.matrices import torch_model
 from greenkit.compressing.pruning.structured import remove_blocks
-from greenkit.compressing.result import Compressed, compressed, size_of
+from greenkit.compressing.result import Compressed, compressed, result_of, size_of
 from greenkit.inputs.gguf import quiet
-from greenkit.inputs.models import LoadedModel
 
-Choice = Literal["influence", "every_other", "first", "random"]
+Choice = Literal["influence", "loss", "every_other", "first", "random"]
 
 
 def student(
-    teacher: LoadedModel | nn.Module,
+    teacher: Model,
     *,
     blocks: int = 24,
     choose: Choice = "influence",
@@ -34,20 +34,24 @@ def student(
     stay tied. The result's settings name in "kept" the teacher's block that each block is.
 
     Args:
-        teacher: a `LoadedModel` or a causal language model built like Llama or GPT-2; it stays
-            as it is.
+        teacher: a `LoadedModel`, a causal language model built like Llama or GPT-2, or the result
+            of a compression; it stays as it is.
         blocks: how many blocks the student has, fewer than the teacher.
-        choose: "influence" keeps the blocks that change their input most, "every_other" leaves
+        choose: "influence" keeps the blocks that change their input most, "loss" takes out one
+            at a time, each time the one whose absence costs least (minutes, and a better start:
+            see `remove_blocks`), "every_other" leaves
             out blocks at even distances, beginning with the second, "first" keeps the first ones;
             "random" is a fresh model of that size, in which nothing is the teacher's.
-        calibration: for "influence", see `calibration_ids`; by default 16 windows of the
-            calibration split.
+        calibration: for "influence" and "loss", see `remove_blocks`.
         seed: of the weights of "random".
 
     Raises ValueError for a choice that does not exist and for a student that is no smaller than
     its teacher. Derived in: Lab 06.
     """
     network = torch_model(teacher)
+    refuse_broken(network)
+    refuse_no_count("blocks", blocks, least=None)
+    refuse_no_count("seed", seed, least=None)
     available = len(blocks_of(network))
     if choose not in get_args(Choice):
         raise ValueError(f"choose is one of {', '.join(get_args(Choice))}; got {choose!r}.")
@@ -63,7 +67,8 @@ def student(
         which = spread(available, available - blocks)
     elif choose == "first":
         which = list(range(blocks, available))
-    shorter = remove_blocks(teacher, which, calibration=calibration)
+    by: Literal["influence", "loss"] = "loss" if choose == "loss" else "influence"
+    shorter = remove_blocks(teacher, which, by=by, calibration=calibration)
     settings = {"choose": choose, **shorter.settings}
     return replace(shorter, method="student", settings=settings)
 
@@ -77,7 +82,7 @@ def spread(available: int, removed: int) -> list[int]:
     return [1 + place * available // removed for place in range(removed)]
 
 
-def _random(teacher: LoadedModel | nn.Module, blocks: int, seed: int) -> Compressed:
+def _random(teacher: Model, blocks: int, seed: int) -> Compressed:
     """A fresh model of the teacher's configuration with so many blocks, on its device."""
     network: Any = torch_model(teacher)
     config = copy.deepcopy(network.config)
@@ -103,9 +108,7 @@ def _random(teacher: LoadedModel | nn.Module, blocks: int, seed: int) -> Compres
     return replace(made, loaded=replace(made.loaded, trained=False))
 
 
-def blocks_paired(
-    teacher: nn.Module, student: Compressed | LoadedModel | nn.Module
-) -> list[tuple[int, int]]:
+def blocks_paired(teacher: nn.Module, student: Model) -> list[tuple[int, int]]:
     """(teacher's block, student's block) for every block of the student.
 
     A result of `student` or `remove_blocks` knows where its blocks came from. For any other model
@@ -114,7 +117,7 @@ def blocks_paired(
     Raises ValueError for a student that is deeper, wider or larger than the teacher, or that has
     another vocabulary.
     """
-    given: Any = student.model if isinstance(student, Compressed) else torch_model(student)
+    given: Any = torch_model(student)
     theirs, mine = len(blocks_of(teacher)), len(blocks_of(given))
     sizes = {
         "blocks": (mine, theirs),
@@ -134,10 +137,25 @@ def blocks_paired(
             f"The student knows {words:,} tokens and the teacher {known:,}: their probabilities "
             "do not compare. Use models of one vocabulary."
         )
-    kept = [(number + 1) * theirs // mine - 1 for number in range(mine)]
-    if isinstance(student, Compressed) and student.method in ("student", "remove_blocks"):
-        kept = student.settings.get("kept", kept)
+    kept = _kept(result_of(student), theirs)
+    if kept is None:
+        kept = [(number + 1) * theirs // mine - 1 for number in range(mine)]
     return list(zip(kept, range(mine), strict=True))
+
+
+def _kept(result: Compressed | None, available: int) -> list[int] | None:
+    """The numbers that a result's blocks had in its last ancestor with so many blocks, if known."""
+    kept: list[int] | None = None
+    for step in reversed(() if result is None else result.steps):
+        if step.method not in ("student", "remove_blocks"):
+            continue
+        if "kept" not in step.settings:  # a random student: nothing in it is an ancestor's
+            return None
+        theirs = step.settings["kept"]
+        kept = theirs if kept is None else [theirs[number] for number in kept]
+        if len(theirs) + len(step.settings["removed"]) == available:
+            return list(kept)
+    return None
 
 
 def width_of(network: nn.Module) -> int:

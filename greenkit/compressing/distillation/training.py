@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from greenkit.compressing.arguments import refuse_no_count
 from greenkit.compressing.distillation.charges import REST, STUDENT, TEACHER, Charges, Ledger
 from greenkit.compressing.distillation.checkpoints import digest, read_checkpoint, write_checkpoint
 from greenkit.compressing.distillation.plans import Plan, default_precision
+from greenkit.compressing.given import Model, refuse_offloaded, torch_model
 from greenkit.compressing.pruning.masks import Masks
 from greenkit.foundations import Reading
 from greenkit.inputs.models import choose_dtype
@@ -56,7 +58,7 @@ class Run:
 
 
 def train(
-    model: nn.Module,
+    model: Model,
     windows: Tensor,
     loss: Callable[[Tensor, Any], Tensor],
     plan: Plan,
@@ -72,7 +74,7 @@ def train(
     """Train a model in place; the weights to train must be float32.
 
     Args:
-        model: whatever holds the weights, on its device.
+        model: whatever holds the weights, on its device; a result is trained itself.
         windows: token ids (windows, length), packed and without padding.
         loss: called with ids (part of a batch, length) and what `ask` said of them; the mean loss.
         plan: how to train, and when to stop.
@@ -85,8 +87,11 @@ def train(
         label: the name of the progress bar, and of the meter's window.
 
     Raises ValueError for bad input before any work, for a checkpoint of another run, and where
-    the loss is no longer finite. Derived in: Lab 06.
+    the loss or a gradient is no longer finite: the model then has the weights from before that
+    step, and so has the checkpoint. Derived in: Lab 06.
     """
+    model = torch_model(model)
+    refuse_offloaded(model)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     _check(weights, windows, plan, meter, checkpoint_every)
     device = weights[0].device
@@ -120,13 +125,15 @@ def train(
                 scaler.scale(value).backward()  # type: ignore[no-untyped-call]
                 step_loss += value.item()
                 del told, value  # or their memory stays taken while the next part needs its own
-            if not math.isfinite(step_loss):
-                raise ValueError(
-                    f"The loss is {step_loss} at step {run.step + 1}: lower learning_rate "
-                    f"({plan.learning_rate:g}) or raise warmup ({plan.warmup_steps} steps)."
-                )
             scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(weights, plan.clip)
+            norm = nn.utils.clip_grad_norm_(weights, plan.clip)
+            sound = scaler.is_enabled() or bool(norm.isfinite())  # a scaler leaves such steps out
+            if not (math.isfinite(step_loss) and sound):
+                optimizer.zero_grad()
+                run.charges = ledger.charges()
+                if checkpoint and run.step > first:
+                    write_checkpoint(checkpoint, owner, _state(run, parts))
+                raise ValueError(_diverged(step_loss, run.step, plan, checkpoint))
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
@@ -149,6 +156,17 @@ def train(
             if checkpoint:
                 write_checkpoint(checkpoint, owner, _state(run, parts))
     return run
+
+
+def _diverged(loss: float, steps: int, plan: Plan, checkpoint: Path | None) -> str:
+    """The sentence for a step that would have ruined the weights, and was not made."""
+    what = "A gradient is not finite" if math.isfinite(loss) else f"The loss is {loss}"
+    kept = f", and {checkpoint} has them" if checkpoint and steps else ""
+    return (
+        f"{what} at step {steps + 1}: lower learning_rate ({plan.learning_rate:g}) or raise warmup "
+        f"({plan.warmup_steps} steps). The weights that were trained are those after step {steps}"
+        f"{kept}."
+    )
 
 
 def _check(
@@ -175,8 +193,7 @@ def _check(
             f"The text is too short: it has {len(windows)} windows of {windows.shape[1]} tokens, "
             f"and one batch takes {plan.batch}."
         )
-    if checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every must be 1 or more, got {checkpoint_every}.")
+    refuse_no_count("checkpoint_every", checkpoint_every)
     if meter is not None and not meter.is_open:
         raise ValueError("The meter is closed: train inside `with EnergyMeter() as meter:`.")
     if math.isfinite(plan.joules):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
 
+from greenkit.compressing.given import Model
 from greenkit.compressing.matrices import Matrix, matrices
-from greenkit.inputs.models import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Masks:
         return 1 - kept / sum(keep.numel() for keep in self.keep)
 
 
-def masks_of(model: LoadedModel | nn.Module) -> Masks:
+def masks_of(model: Model) -> Masks:
     """Masks of all weights that are zero now in the blocks' matrices; one byte a weight."""
     found = tuple(matrices(model))
     return Masks(found, tuple(matrix.weight != 0 for matrix in found))

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from greenkit.compressing.arguments import refuse_no_number, refuse_no_switch
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
     calibration_ids,
     default_calibration,
 )
+from greenkit.compressing.given import Model, refuse_broken
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import factor_of, second_moments
 from greenkit.compressing.pruning.criteria import (
@@ -30,7 +32,6 @@ from greenkit.compressing.pruning.criteria import (
 from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.streaming import Change, See, walking_blocks
-from greenkit.inputs.models import LoadedModel
 
 METHODS = ("magnitude", "wanda", "sparsegpt")
 Score = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +39,7 @@ DEFAULT_SPARSITY = 0.5
 
 
 def prune(
-    model: LoadedModel | nn.Module,
+    model: Model,
     method: str | Score = "wanda",
     sparsity: float | None = None,
     *,
@@ -53,7 +54,8 @@ def prune(
     before it is used. The zeros are stored like other numbers: the model gets no smaller.
 
     Args:
-        model: a `LoadedModel` or a causal language model built like Llama or GPT-2.
+        model: a `LoadedModel`, a causal language model built like Llama or GPT-2, or the result of
+            an earlier compression.
         method: "magnitude" compares weights over the whole matrix, "wanda" in each output row,
             "sparsegpt" over all rows of 128 columns, and repairs what it can. Or a score of your
             own, which competes in each output row: a function of a weight (out, in) in float32
@@ -64,18 +66,22 @@ def prune(
         inplace: change the given model instead of a copy.
 
     Raises:
-        ValueError: an argument makes no sense for this model; it is unchanged then.
+        ValueError: an argument makes no sense for this model, or a weight is not finite; it is
+            unchanged then. Activations that are not finite are found on the way: only with
+            `inplace` is the model changed up to there, and the sentence says so.
 
     Derived in: Lab 04.
     """
-    if not callable(method) and method not in METHODS:
+    if not callable(method) and not (isinstance(method, str) and method in METHODS):
         raise ValueError(
             f"There is no pruning method {method!r}: use {', '.join(METHODS)} or a function that "
             "scores weights; remove_heads, remove_width and remove_blocks take out whole parts."
         )
     name = method if isinstance(method, str) else getattr(method, "__name__", "own score")
     part = _part(sparsity, pattern)
+    refuse_no_switch("inplace", inplace)
     layout = layout_of(model)
+    refuse_broken(layout.network)
     for matrix in layout.matrices:
         part.check(matrix)
         if callable(method):
@@ -93,7 +99,7 @@ def prune(
         layout = layout.working_copy(inplace=inplace)
         score = method if callable(method) else wanda_scores
         see, repair = _by_score(score, part), _by_sparsegpt(part)
-        with walking_blocks(layout, ids, name) as steps:
+        with walking_blocks(layout, ids, name, changed=inplace) as steps:
             for step in steps:
                 step.change(repair) if method == "sparsegpt" else step.advance(see)
     return compressed(model, layout, method=name, settings=settings, before=before)
@@ -121,11 +127,13 @@ class _Part:
 
 
 def _part(sparsity: float | None, pattern: str | None) -> _Part:
+    if sparsity is not None:
+        refuse_no_number("sparsity", sparsity, "the fraction of zeros, from 0 to below 1")
     if sparsity is not None and not 0 <= sparsity < 1:
         raise ValueError(f"sparsity is the fraction of zeros, from 0 to below 1: got {sparsity}.")
     if pattern is None:
         return _Part(DEFAULT_SPARSITY if sparsity is None else sparsity, None)
-    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    found = re.fullmatch(r"(\d+):(\d+)", pattern) if isinstance(pattern, str) else None
     kept, of = map(int, found.groups()) if found else (0, 0)
     if not 0 < kept < of:
         raise ValueError(

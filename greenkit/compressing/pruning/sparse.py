@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from greenkit.compressing.arguments import refuse_no_switch
+from greenkit.compressing.given import Model, refuse_broken
 from greenkit.compressing.matrices import Matrix, layout_of
-from greenkit.compressing.result import Compressed, MatrixReport, tensor_bytes
+from greenkit.compressing.result import Compressed, MatrixReport, compressed, result_of
+from greenkit.compressing.sizes import size_of, tensor_bytes
 
 OLDEST_CAPABILITY = (8, 0)  # Ampere, the first with sparse tensor cores
 DTYPES = (torch.float16, torch.bfloat16)
@@ -34,28 +37,35 @@ def lacks_2_4(device: torch.device | str) -> str | None:
     return None
 
 
-def to_2_4(result: Compressed, *, inplace: bool = False) -> Compressed:
+def to_2_4(model: Model, *, inplace: bool = False) -> Compressed:
     """Pack every matrix of the blocks for torch's 2:4 kernels: 9 bits a weight for 16.
 
     Each half of the weights that stays takes 16 bits, its place in the four 2 bits; what the
     library pads the matrix with comes on top, 1 % where a matrix is narrow.
 
     GPT-2's transposed layers become linear ones with the same values. The packed model runs and
-    cannot be trained or saved: save `result`, and pack it again after loading.
+    cannot be trained or saved: save what was given, and pack it again after loading.
 
     Args:
-        result: of `prune(…, pattern="2:4")`, in float16 or bfloat16, on a GPU.
-        inplace: pack the model of `result` itself instead of a copy.
+        model: the result of `prune(…, pattern="2:4")`, or any other model with such zeros, in
+            float16 or bfloat16, on a GPU.
+        inplace: pack the given model itself instead of a copy.
 
     Raises:
         ValueError: the device, the dtype or a matrix does not allow it; nothing is changed then.
     """
-    layout = layout_of(result.model)
+    refuse_no_switch("inplace", inplace)
+    layout = layout_of(model)
+    refuse_broken(layout.network)
     place = layout.matrices[0].weight.device
     if (reason := lacks_2_4(place)) is not None:
         raise ValueError(f"{reason}: measure this model with its zeros stored.")
     for matrix in layout.matrices:
         _check(matrix)
+    result = result_of(model)
+    if result is None:
+        before = size_of(model)
+        result = compressed(model, layout, method="to_2_4", settings={}, before=before)
     layout = layout.working_copy(inplace=inplace)
     network, reports = layout.network, []
     for matrix in layout.matrices:

@@ -6,38 +6,46 @@ blocks are gone. Derived in: Lab 04.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from greenkit.compressing.arguments import (
+    refuse_no_count,
+    refuse_no_number,
+    refuse_no_switch,
+)
 from greenkit.compressing.calibration import (
     Calibration,
     calibration_facts,
     calibration_ids,
     default_calibration,
 )
+from greenkit.compressing.given import Model, refuse_broken
 from greenkit.compressing.matrices import Layout, Matrix, layout_of
+from greenkit.compressing.pruning.greedy import default_windows, removal_by_loss
 from greenkit.compressing.pruning.units import Units, head_units, neuron_units
 from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.compressing.shapes import fit_to_weights
 from greenkit.compressing.streaming import BlockStep, walking_blocks
-from greenkit.inputs.models import LoadedModel
 
 By = Literal["activations", "weights"]
+Choice = Literal["influence", "loss"]
 WINDOWS_AT_ONCE = 4
 
 
-def block_influence(
-    model: LoadedModel | nn.Module, calibration: Calibration | None = None
-) -> list[float]:
+def block_influence(model: Model, calibration: Calibration | None = None) -> list[float]:
     """How much each block turns the hidden states: 1 − cosine of its input and its output.
 
     Averaged over all calibration tokens, from 0 (the block does nothing) to 2 (Men et al. 2024).
     Raises ValueError for a calibration that does not fit the model.
     """
-    return _influence(layout_of(model), calibration_ids(model, calibration))
+    layout = layout_of(model)
+    refuse_broken(layout.network)
+    return _influence(layout, calibration_ids(model, calibration))
 
 
 def _influence(layout: Layout, ids: Tensor) -> list[float]:
@@ -50,21 +58,40 @@ def _influence(layout: Layout, ids: Tensor) -> list[float]:
 
 
 def remove_blocks(
-    model: LoadedModel | nn.Module,
+    model: Model,
     which: int | Sequence[int],
     *,
+    by: Choice = "influence",
     calibration: Calibration | None = None,
     inplace: bool = False,
 ) -> Compressed:
-    """Remove whole decoder blocks: so many of least influence, or those with the numbers given.
+    """Remove whole decoder blocks: so many that matter least, or those with the numbers given.
 
     The result's settings name the "removed" blocks and those "kept", as numbers in the given
-    model, and their "influence" where it was measured.
+    model, and what the choice went by: the "influence" of all blocks, or the "order" in which
+    they went with the "losses" before and after each.
+
+    Args:
+        model: a `LoadedModel`, a causal language model built like Llama or GPT-2, or the result of
+            an earlier compression.
+        which: how many blocks go, or their numbers.
+        by: where a number of them goes, "influence" takes those of least `block_influence`, all
+            at once; "loss" takes one at a time, each time the one whose absence raises the loss on
+            the calibration text least, see `removal_by_loss`. It takes minutes, and leaves a
+            better model.
+        calibration: see `calibration_ids`; by default 16 windows of 512 tokens of the calibration
+            split, and for "loss" 2 of 256.
+        inplace: change the given model instead of a copy.
 
     Raises:
-        ValueError: no such blocks, or none would be left; the model is unchanged then.
+        ValueError: no such blocks, none would be left, or another argument makes no sense; the
+            model is unchanged then.
     """
     layout = layout_of(model)
+    refuse_broken(layout.network)
+    refuse_no_switch("inplace", inplace)
+    _refuse_choice(which, by)
+    which = int(which) if isinstance(which, Integral) else which
     total = len(layout.blocks)
     settings: dict[str, Any] = {}
     gone = {which} if isinstance(which, int) else set(which)
@@ -77,11 +104,18 @@ def remove_blocks(
         )
     if getattr(layout.network.config, "scale_attn_by_inverse_layer_idx", False):
         raise ValueError("Attention in this model is scaled by the block's number: none can go.")
-    if isinstance(which, int):
+    if isinstance(which, int) and by == "influence":
         calibration = default_calibration(model) if calibration is None else calibration
         influence = _influence(layout, calibration_ids(model, calibration))
         gone = set(sorted(range(total), key=influence.__getitem__)[:which])
         settings = {"calibration": calibration_facts(calibration), "influence": influence}
+    elif isinstance(which, int):
+        calibration = default_windows(model) if calibration is None else calibration
+        order, losses = removal_by_loss(layout, calibration_ids(model, calibration), which)
+        gone = set(order)
+        settings = {"calibration": calibration_facts(calibration), "order": order, "losses": losses}
+    if isinstance(which, int):
+        settings = {"by": by, **settings}
     kept = [number for number in range(total) if number not in gone]
     settings = {"blocks": len(kept), "removed": sorted(gone), "kept": kept, **settings}
     before = size_of(model)
@@ -100,8 +134,18 @@ def remove_blocks(
     return compressed(model, network, method="remove_blocks", settings=settings, before=before)
 
 
+def _refuse_choice(which: object, by: object) -> None:
+    if by not in get_args(Choice):
+        raise ValueError(f"by is one of {', '.join(get_args(Choice))}; got {by!r}.")
+    several = isinstance(which, Collection) and not isinstance(which, str)
+    for number in which if several else [which]:  # type: ignore[attr-defined]
+        refuse_no_count("which, or a number in it,", number, least=None)
+    if by == "loss" and several:
+        raise ValueError("by='loss' chooses blocks, and which names them: give their number.")
+
+
 def remove_heads(
-    model: LoadedModel | nn.Module,
+    model: Model,
     fraction: float,
     *,
     by: By = "activations",
@@ -125,6 +169,8 @@ def remove_heads(
         ValueError: an argument makes no sense for this model; it is unchanged then.
     """
     layout = layout_of(model)
+    refuse_broken(layout.network)
+    refuse_no_switch("inplace", inplace)
     every = head_units(layout)
     removed = _count(fraction, sum(map(len, every)), "key/value groups", spare=len(every))
     scores, facts = _scores(model, layout, every, by, calibration)
@@ -144,7 +190,7 @@ def remove_heads(
 
 
 def remove_width(
-    model: LoadedModel | nn.Module,
+    model: Model,
     fraction: float,
     *,
     by: By = "activations",
@@ -157,6 +203,8 @@ def remove_width(
     "kept" in each block.
     """
     layout = layout_of(model)
+    refuse_broken(layout.network)
+    refuse_no_switch("inplace", inplace)
     every = neuron_units(layout)
     removed = [_count(fraction, len(units), "MLP neurons of a block", spare=1) for units in every]
     scores, facts = _scores(model, layout, every, by, calibration)
@@ -169,6 +217,7 @@ def remove_width(
 
 
 def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
+    refuse_no_number("fraction", fraction, "above 0 and below 1")
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie above 0 and below 1: got {fraction}.")
     removed = int(total * fraction + 1e-6)
@@ -181,7 +230,7 @@ def _count(fraction: float, total: int, what: str, *, spare: int) -> int:
 
 
 def _scores(
-    model: LoadedModel | nn.Module,
+    model: Model,
     layout: Layout,
     every: list[Units],
     by: str,
@@ -219,7 +268,7 @@ def _shares(units: Units, step: BlockStep) -> Tensor:
 
 
 def _keep(
-    model: LoadedModel | nn.Module,
+    model: Model,
     layout: Layout,
     method: Literal["remove_heads", "remove_width"],
     kept: list[list[int]],

@@ -45,6 +45,23 @@ def quantize_inputs(matrices: Iterable[Matrix], per: Per) -> None:
         matrix.module.register_forward_pre_hook(partial(_rounded, per=per))
 
 
+def rounds_inputs(matrix: Matrix) -> bool:
+    """Whether the input of a layer is rounded while it runs."""
+    return bool(_hooks(matrix))
+
+
+def leave_inputs(matrices: Iterable[Matrix]) -> None:
+    """From now on these layers see their inputs as they are."""
+    for matrix in matrices:
+        for number in _hooks(matrix):
+            del matrix.module._forward_pre_hooks[number]
+
+
+def _hooks(matrix: Matrix) -> list[int]:
+    hooks = matrix.module._forward_pre_hooks.items()
+    return [number for number, hook in hooks if getattr(hook, "func", None) is _rounded]
+
+
 def _rounded(
     _: nn.Module, arguments: tuple[torch.Tensor, ...], *, per: Per
 ) -> tuple[torch.Tensor, ...]:

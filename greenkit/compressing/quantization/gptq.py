@@ -19,6 +19,7 @@ from greenkit.compressing.quantization.quantizers import (
     check_weight,
     choose_grid,
 )
+from greenkit.compressing.sizes import zeros_of
 
 COLUMNS_AT_ONCE = 128
 
@@ -52,6 +53,8 @@ def gptq(
         scheme: bits, groups and symmetry.
         damping: see `factor_of`.
 
+    Zeros of a pruned weight stay zero where the grid holds zero; the others make up for theirs.
+
     Raises:
         ValueError: as `quantize_tensor`, or the moments do not fit or cannot be inverted.
     """
@@ -66,7 +69,13 @@ def gptq(
 
 
 def round_columns(
-    columns: Tensor, steps: Tensor, factor: Tensor, *, lowest: int, highest: int
+    columns: Tensor,
+    steps: Tensor,
+    factor: Tensor,
+    held: Tensor | None = None,
+    *,
+    lowest: int,
+    highest: int,
 ) -> Tensor:
     """Round one column after the other, and let those still to come make up for its error.
 
@@ -78,6 +87,8 @@ def round_columns(
         columns: the weight, one row a column: (in, out), counted from where its grid has zero.
         steps: the step of each weight's grid, same shape.
         factor: see `Compensation`.
+        held: true where a weight lies on its grid and stays there, same shape: what it should
+            make up for is left to those behind.
         lowest, highest: integers of the grid.
 
     Returns:
@@ -85,12 +96,15 @@ def round_columns(
     """
     errors, integers = torch.empty_like(columns), torch.empty_like(columns)
     unit = factor / factor.diagonal()
+    own = None if held is None else (columns / steps).round_()
     for start in range(0, len(columns), COLUMNS_AT_ONCE):
         end = min(start + COLUMNS_AT_ONCE, len(columns))
         wanted = columns[start:end] + unit[:start, start:end].T @ errors[:start]
         for j in range(start, end):
             value = torch.addmv(wanted[j - start], errors[start:j].T, unit[start:j, j])
             torch.div(value, steps[j], out=integers[j]).round_().clamp_(lowest, highest)
+            if own is not None and held is not None:
+                integers[j] = torch.where(held[j], own[j], integers[j])
             torch.addcmul(columns[j], integers[j], steps[j], value=-1, out=errors[j])
     return integers
 
@@ -106,6 +120,7 @@ def round_together(
 
     The columns that matter most come first, while many are left to make up for them. The grids
     are those of the weights as given, so that groups stay neighbors and no order need be stored.
+    Where a weight was pruned and the scheme holds zero, its zeros stay.
     """
     order, back = compensate.order, compensate.order.argsort()
     grids = [choose_grid(weight, scheme) for weight in weights]
@@ -115,10 +130,17 @@ def round_together(
         spread = weight.shape[1] // scale.shape[1]  # inputs of a group
         columns.append((weight.float() - origin.repeat_interleave(spread, 1)).T[order])
         steps.append(step.repeat_interleave(spread, 1).expand_as(weight).T[order])
+    zeros = [zeros_of(weight) if scheme.holds_zero else None for weight in weights]
+    held = []
+    if any(own is not None for own in zeros):
+        pairs = zip(weights, zeros, strict=True)
+        masks = [torch.zeros_like(w, dtype=torch.bool) if own is None else own for w, own in pairs]
+        held = [torch.cat([mask.T[order] for mask in masks], 1)]
     found = walk(
         torch.cat(columns, 1),
         torch.cat(steps, 1),
         compensate.factor,
+        *held,
         lowest=scheme.lowest,
         highest=scheme.highest,
     )

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.matrices import Matrix, matrices, torch_model
+from greenkit.compressing.arguments import refuse_no_count, refuse_no_switch
+from greenkit.compressing.given import Model, WithTokenizer, loaded_of, refuse_broken, torch_model
+from greenkit.compressing.matrices import Matrix, matrices
 from greenkit.compressing.quantization.low_bit_layers import (
     Int4Weight,
     Int8Dynamic,
@@ -26,7 +28,7 @@ from greenkit.compressing.quantization.quantizers import (
     check_weight,
     quantize_tensor,
 )
-from greenkit.compressing.result import Compressed, Size, size_of, working_copy
+from greenkit.compressing.result import Size, result_of, size_of, working_copy
 from greenkit.inputs.gguf import quiet
 from greenkit.inputs.models import LoadedModel
 
@@ -60,7 +62,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class LowBit:
+class LowBit(WithTokenizer):
     """A model whose matrices are executed in few bits; to save one, save what it was made from."""
 
     model: Any = field(repr=False)
@@ -90,7 +92,7 @@ def low_bit_kinds(device: torch.device | str = "cpu") -> dict[str, str]:
 
 
 def to_low_bit(
-    model: LoadedModel | nn.Module | Compressed,
+    model: Model,
     *,
     kind: str,
     group_size: int | None = None,
@@ -113,9 +115,13 @@ def to_low_bit(
     Raises:
         ValueError: this machine or this model cannot run the kind; nothing is changed then.
     """
-    given = (model.loaded or model.model) if isinstance(model, Compressed) else model
-    packed = dict(model.packed) if isinstance(model, Compressed) else {}
-    place = next(torch_model(given).parameters()).device
+    result, own = result_of(model), torch_model(model)
+    packed = {} if result is None else dict(result.packed)
+    refuse_no_switch("inplace", inplace)
+    if group_size is not None:
+        refuse_no_count("group_size", group_size)
+    refuse_broken(own)
+    place = next(own.parameters()).device
     if (reason := _lacking(kind, place)) is not None:
         raise ValueError(f"{reason}: here are {', '.join(low_bit_kinds(place)) or 'no kinds'}.")
     if group_size is not None and KINDS[kind].bits != 4:
@@ -123,20 +129,20 @@ def to_low_bit(
     if packed and (keep or group_size is not None):
         raise ValueError("A result of quantize has its own groups and its own kept matrices.")
     scheme = _own_scheme(kind, group_size)
-    chosen = choose_matrices(matrices(given), keep)
+    chosen = choose_matrices(matrices(own), keep)
     schemes = {matrix.name: scheme for matrix in chosen}
     if packed:
         schemes = {name: quantized.scheme for name, quantized in packed.items()}
     for matrix in chosen:
         if matrix.name in schemes:
             _check(kind, matrix, schemes[matrix.name], given=bool(packed))
-    before = size_of(given)
-    network = working_copy(given, inplace=inplace)
+    before = size_of(own)
+    network = working_copy(own, inplace=inplace)
     _execute(network, kind, schemes, packed)
-    loaded = None
-    if isinstance(given, LoadedModel):
-        done = f"{given.provenance}; executed as {kind}"
-        loaded = replace(given, model=network, provenance=done)
+    loaded = loaded_of(model)
+    if loaded is not None:
+        done = f"{loaded.provenance}; executed as {kind}"
+        loaded = replace(loaded, model=network, provenance=done)
     return LowBit(network, kind, tuple(schemes), before, loaded)
 
 
@@ -184,7 +190,7 @@ def _execute(
 
 def _lacking(kind: str, place: torch.device) -> str | None:
     """Why this machine cannot execute a kind, or None if it can."""
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         return f"There is no kind {kind!r}"
     if place.type not in KINDS[kind].devices:
         return f"{kind} does not run on {place.type}"

@@ -105,7 +105,10 @@ class Int4Weight(LowBitLinear):
             places, zero = places + 8, torch.zeros_like(scale)
         else:
             assert quantized.zero is not None
-            zero = quantized.zero.float() + 8 * scale
+            zero = quantized.zero.float()
+            if scheme.zero_point == "integer":
+                zero = -zero * scale
+            zero = zero + 8 * scale
         self.group_size = scheme.width_of_group(self.in_features)
         both = torch.stack([scale.T, zero.T], 2).to(torch.bfloat16).contiguous()
         self.register_buffer("scale_and_zero", both)
@@ -158,7 +161,7 @@ def check_int8(shape: torch.Size, scheme: Scheme) -> None:
 
 def check_int4(shape: torch.Size, scheme: Scheme) -> None:
     """Refuse what the int4 layer cannot hold."""
-    if scheme.bits != 4 or scheme.group_size not in INT4_GROUPS or scheme.zero_point != "float":
+    if scheme.bits != 4 or scheme.group_size not in INT4_GROUPS:
         sizes = ", ".join(map(str, INT4_GROUPS))
         raise ValueError(f"The int4 kernel takes int4 in groups of {sizes}, not {scheme}.")
     scheme.width_of_group(shape[1])

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
 
+from greenkit.compressing.arguments import refuse_no_switch
 from greenkit.compressing.calibration import Calibration, calibration_ids
+from greenkit.compressing.given import Model, refuse_broken
 from greenkit.compressing.matrices import Matrix, layout_of
 from greenkit.compressing.moments import second_moments
-from greenkit.compressing.quantization.activations import Per, check_per, quantize_inputs
+from greenkit.compressing.quantization.activations import (
+    Per,
+    check_per,
+    leave_inputs,
+    quantize_inputs,
+)
 from greenkit.compressing.quantization.awq import check_foldable, find_folds, search_scales
 from greenkit.compressing.quantization.gptq import compensation, round_columns, round_together
 from greenkit.compressing.quantization.quantizers import (
@@ -24,14 +31,14 @@ from greenkit.compressing.quantization.quantizers import (
 )
 from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of
+from greenkit.compressing.sizes import zero_share, zeros_of
 from greenkit.compressing.streaming import BlockStep, walking_blocks
-from greenkit.inputs.models import LoadedModel
 
 Method = Literal["rtn", "gptq", "awq"]
 
 
 def quantize(
-    model: LoadedModel | nn.Module,
+    model: Model,
     *,
     method: Method = "rtn",
     bits: int = 8,
@@ -49,8 +56,13 @@ def quantize(
     quantized model and its speed is not: see `to_low_bit`. Embeddings and the head stay as they
     are. Derived in: Lab 05.
 
+    What pruning set to zero stays zero, with any method and any n:m pattern: asymmetric grids of a
+    pruned model get an integer zero point, on which zero lies. The result's settings then say so,
+    and name the share of zeros in the pruned matrices before and after.
+
     Args:
-        model: of `load_model`, or a bare torch module; left untouched unless `inplace`.
+        model: of `load_model`, a bare torch module, or the result of an earlier compression; left
+            untouched unless `inplace`.
         method: "rtn" rounds to nearest; "gptq" lets later columns make up for the error of
             earlier ones; "awq" scales the channels that carry much, then rounds to nearest.
         bits, granularity, group_size, symmetric: see `Scheme`.
@@ -62,14 +74,21 @@ def quantize(
         inplace: change the model given, which saves the memory of a copy.
 
     Raises:
-        ValueError: a value makes no sense or does not fit the model; nothing is changed then.
+        ValueError: a value makes no sense or does not fit the model, or a weight is not finite;
+            nothing is changed then. Activations that are not finite are found on the way: only
+            with `inplace` is the model changed up to there, and the sentence says so.
     """
-    if method not in get_args(Method):
+    if not isinstance(method, str) or method not in get_args(Method):
         raise ValueError(f"There is no method {method!r}: use {', '.join(get_args(Method))}.")
     check_per(activations)
+    refuse_no_switch("inplace", inplace)
     scheme = Scheme(bits, granularity, group_size, symmetric)
     layout = layout_of(model)
+    refuse_broken(layout.network)
     chosen = choose_matrices(layout.matrices, keep)
+    pruned = [matrix.name for matrix in chosen if zeros_of(matrix.weight) is not None]
+    if pruned and not symmetric:
+        scheme = replace(scheme, zero_point="integer")
     for matrix in chosen:
         try:
             check_weight(matrix.weight, scheme)
@@ -79,7 +98,9 @@ def quantize(
     if method == "awq":
         check_foldable(layout.blocks)
     before = size_of(model)
+    zeros = _zeros(layout.matrices, pruned)
     layout = layout.working_copy(inplace=inplace)
+    leave_inputs(layout.matrices)  # an earlier step's rounding goes with it
     names = {matrix.name for matrix in chosen}
     if ids is None:
         packed = _round(layout.matrices, names, scheme)
@@ -87,12 +108,12 @@ def quantize(
         packed = {}
         compensate = partial(_compensate, walk=Replayed(round_columns))
         change = compensate if method == "gptq" else _scale
-        with walking_blocks(layout, ids, method) as steps:
+        with walking_blocks(layout, ids, method, changed=inplace) as steps:
             for step in steps:
                 packed.update(change(step, names, scheme))
     if activations is not None:
         quantize_inputs([m for m in layout.matrices if m.name in names], activations)
-    settings = {
+    settings: dict[str, Any] = {
         "method": method,
         "bits": bits,
         "granularity": granularity,
@@ -102,9 +123,19 @@ def quantize(
         "keep": list(keep),
         "calibration_windows": None if ids is None else list(ids.shape),
     }
+    if pruned:
+        settings["zero_point"] = None if symmetric else scheme.zero_point
+        settings["zeros"] = {"before": zeros, "after": _zeros(layout.matrices, pruned)}
     return compressed(
         model, layout, method="quantize", settings=settings, before=before, packed=packed
     )
+
+
+def _zeros(found: Sequence[Matrix], names: Collection[str]) -> float:
+    """The share of zeros in the matrices so named."""
+    weights = [matrix.weight for matrix in found if matrix.name in names]
+    total = sum(weight.numel() for weight in weights)
+    return sum(zero_share(weight) * weight.numel() for weight in weights) / max(total, 1)
 
 
 def choose_matrices(found: Sequence[Matrix], keep: Sequence[str]) -> list[Matrix]:
@@ -114,6 +145,8 @@ def choose_matrices(found: Sequence[Matrix], keep: Sequence[str]) -> list[Matrix
     """
     if isinstance(keep, str):
         raise ValueError(f"keep is a sequence of names: write ({keep!r},).")
+    if not isinstance(keep, Iterable) or not all(isinstance(part, str) for part in keep):
+        raise ValueError(f"keep is a sequence of names, such as ('down_proj',): got {keep!r}.")
     held = {part: [m.name for m in found if f".{part}." in f".{m.name}."] for part in keep}
     for part, names in held.items():
         if not names:

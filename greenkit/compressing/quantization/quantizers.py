@@ -8,9 +8,12 @@ Lab 05.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
+
+from greenkit.compressing.arguments import refuse_no_count, refuse_no_switch
 
 Granularity = Literal["tensor", "channel", "group"]
 ZeroPoint = Literal["float", "integer"]
@@ -44,8 +47,13 @@ class Scheme:
     zero_point: ZeroPoint = "float"
 
     def __post_init__(self) -> None:
-        if self.bits not in BITS:
-            raise ValueError(f"bits must be from {BITS[0]} to {BITS[-1]}, got {self.bits!r}.")
+        refuse_no_switch("symmetric", self.symmetric)
+        if not isinstance(self.bits, Integral) or self.bits not in BITS:
+            raise ValueError(
+                f"bits must be a whole number from {BITS[0]} to {BITS[-1]}, got {self.bits!r}."
+            )
+        if self.group_size is not None:
+            refuse_no_count("group_size", self.group_size, least=None)
         if self.granularity not in get_args(Granularity):
             names = ", ".join(get_args(Granularity))
             raise ValueError(f"There is no granularity {self.granularity!r}: use {names}.")
@@ -74,6 +82,11 @@ class Scheme:
     def scale_dtype(self) -> torch.dtype:
         """Groups keep their many scales in 16 bits; a row's or a tensor's one scale takes 32."""
         return torch.float16 if self.granularity == "group" else torch.float32
+
+    @property
+    def holds_zero(self) -> bool:
+        """Whether a weight of zero lies on every grid of this scheme."""
+        return self.symmetric or self.zero_point == "integer"
 
     def width_of_group(self, width: int) -> int:
         """Inputs that share a scale in a row of `width`; ValueError if they do not divide it."""

@@ -206,7 +206,7 @@ def test_a_student_as_deep_as_its_teacher_is_refused(
 
 
 def test_a_choice_that_does_not_exist_is_refused(teacher: Any) -> None:
-    with pytest.raises(ValueError, match="influence, every_other, first, random; got 'best'"):
+    with pytest.raises(ValueError, match="influence, loss, every_other, first, random; got 'best'"):
         student(teacher, blocks=2, choose="best")  # type: ignore[arg-type]
 
 

@@ -264,7 +264,7 @@ def test_a_weight_that_is_not_finite_is_named() -> None:
     model = build(LLAMA)
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = float("nan")
-    with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up_proj: .*NaN"):
+    with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up_proj\.weight holds NaN"):
         quantize(model)
 
 
