@@ -53,7 +53,8 @@ class Compressed(WithTokenizer):
     `loaded` is the same model with its tokenizer, where the model was given with one; `settings`
     are the method's arguments as JSON values. `history` has what was done before, the first step
     first, where the given model was a result itself; `before` is the size of the very first one.
-    `packed` has the integers and scales of quantized matrices, by name: they are what is saved.
+    `packed` has the integers and scales of quantized matrices, by name: they are what is saved. A
+    later step works on the rounded weights and leaves its result unpacked: quantize last.
     `others` are weights of the blocks that are no matrix of a linear layer, such as the experts of
     a mixture: no method reaches them, and they count.
     """

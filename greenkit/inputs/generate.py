@@ -31,10 +31,12 @@ def generate(
     A chat model gets the prompt in its chat form. `new_tokens` is a limit; with `exact` the model
     writes just so many, and its stop sign is ignored. A `batch` answers the same prompt so many
     times at once; the reply holds one of these answers, and its counts. Raises ValueError for
-    fewer than one token or one answer.
+    fewer than one token or one answer, and for a model without a tokenizer. The result of a
+    compression writes as well, where the model was given with its tokenizer.
     """
     import torch
 
+    refuse_no_tokenizer(loaded)
     if new_tokens < 1:
         raise ValueError(f"new_tokens must be at least 1, got {new_tokens}")
     if batch < 1:
@@ -62,3 +64,12 @@ def generate(
     written = output[0, read:]
     text = tokenizer.decode(written, skip_special_tokens=True)
     return Reply(text.strip(), int(read), int(written.shape[0]))
+
+
+def refuse_no_tokenizer(model: object) -> None:
+    """Raise ValueError for a bare torch module, and for what is no model."""
+    if not (hasattr(model, "tokenizer") and hasattr(model, "model")):
+        raise ValueError(
+            "To write takes a model with its tokenizer, as load_model gives it, or what was made "
+            f"of one: got a {type(model).__name__}."
+        )

@@ -132,6 +132,7 @@ def perplexity(
         ValueError: the text is too short, a number makes no sense, or the model returns a loss
             that is not finite.
     """
+    refuse_no_module(model)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
     chosen = token_windows(
@@ -142,6 +143,15 @@ def perplexity(
         for guesses, targets in scored_windows(model, chosen, batch_size=batch_size)
     ]
     return perplexity_of(plain(losses), chosen, next(model.parameters()))
+
+
+def refuse_no_module(model: object) -> None:
+    """Raise ValueError for what holds a torch module instead of being one."""
+    if not hasattr(model, "forward"):
+        raise ValueError(
+            "perplexity takes the torch module and its tokenizer: give .model and .tokenizer of "
+            f"what load_model or a compression gave, not a {type(model).__name__}."
+        )
 
 
 def scored_windows(

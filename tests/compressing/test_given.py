@@ -28,7 +28,7 @@ from greenkit.compressing import (
     to_2_4,
     to_low_bit,
 )
-from greenkit.inputs import LoadedModel, QualityTest
+from greenkit.inputs import LoadedModel, QualityTest, perplexity
 from greenkit.inputs.generate import generate
 from greenkit.metering import EnergyMeter
 
@@ -143,6 +143,20 @@ def test_results_write(wide: Any, ids: Any) -> None:
 def test_a_result_of_a_bare_module_says_that_it_cannot_write(wide: Any) -> None:
     with pytest.raises(ValueError, match=r"bare torch module, which has no tokenizer"):
         generate(prune(wide, "magnitude"), "Hello")
+
+
+@pytest.mark.parametrize("wrong", ["a name", None])
+def test_what_has_no_tokenizer_does_not_write(wide: Any, wrong: Any) -> None:
+    with pytest.raises(ValueError, match="got a LlamaForCausalLM"):
+        generate(wide, "Hello")
+    with pytest.raises(ValueError, match="To write takes a model with its tokenizer"):
+        generate(wrong, "Hello")
+
+
+def test_perplexity_names_the_module_that_it_takes(wide: Any) -> None:
+    for holder in (loaded(wide), prune(wide, "magnitude")):
+        with pytest.raises(ValueError, match=r"give \.model and \.tokenizer"):
+            perplexity(holder, Words(), "some words " * 40)  # type: ignore[arg-type]
 
 
 def test_results_are_judged_and_judge(wide: Any) -> None:

@@ -103,6 +103,7 @@ def _random(teacher: Model, blocks: int, seed: int) -> Compressed:
         settings={"choose": "random", "blocks": blocks, "seed": seed},
         before=size_of(network),
     )
+    made = replace(made, history=())  # nothing that was done to the teacher is left in it
     if made.loaded is None:
         return made
     return replace(made, loaded=replace(made.loaded, trained=False))

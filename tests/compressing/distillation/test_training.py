@@ -482,3 +482,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_advice() -> None:
     with pytest.raises(ValueError, match=r"at step 1: lower learning_rate"):
         train(model, WINDOWS, loss, Plan(steps=3))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_of_the_step_before(
+    tmp_path: Path,
+) -> None:
+    model, path = Small(), tmp_path / "it.pt"
+    calls: list[int] = []
+    before: dict[str, Tensor] = {}
+
+    def loss(ids: Tensor, _told: Any) -> Tensor:
+        calls.append(1)
+        if len(calls) < 3:
+            return model(ids).square().mean()
+        before.update(weights(model))
+        return (0 * model(ids).sum()).abs().sqrt()  # 0, with an infinite slope
+
+    with pytest.raises(ValueError, match=r"gradient is not finite at step 3: .* after step 2, and"):
+        train(model, WINDOWS, loss, Plan(steps=5, precision="float32"), checkpoint=path)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.load(path, weights_only=True)["state"]["step"] == 2
+    assert all(weight.grad is None for weight in model.parameters())
