@@ -117,6 +117,8 @@ def serve(
     if rounds is not None:
         refuse_no_count("rounds", rounds, least=None)
     _refuse_no_page(page)
+    if not isinstance(models, Mapping):
+        raise ValueError(f"models come by name, as {{'dense': …}}: got a {type(models).__name__}.")
     page = page.repeat(batch, 1)
     networks = {name: torch_model(model) for name, model in models.items()}
     for network in networks.values():

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from greenkit.compressing.finite import NotFiniteError, is_finite
 from greenkit.compressing.given import Model
 from greenkit.compressing.matrices import Layout, Matrix, layout_of
 from greenkit.inputs.progress import progress_bar
@@ -72,7 +73,7 @@ class BlockStep:
         Raises NotFiniteError for inputs of a matrix, or outputs of the block, that are not finite.
         """
         outputs = torch.cat(list(self._batches(see)))
-        if not _is_finite(outputs):
+        if not is_finite(outputs):
             if see is None:
                 self.watch(lambda matrix, inputs: None)  # names the matrix, where it is one
             raise NotFiniteError(f"what block {self.index} gives out", outputs.dtype)
@@ -104,23 +105,6 @@ class BlockStep:
                 yield _run(self.block, batch, self.calls[len(batch)])
 
 
-class NotFiniteError(ValueError):
-    """Activations hold NaN or infinity: nothing that is measured on them means anything."""
-
-    def __init__(self, what: str, dtype: torch.dtype) -> None:
-        instead = {torch.float16: "float32 or bfloat16", torch.bfloat16: "float32"}.get(dtype)
-        kind = str(dtype).removeprefix("torch.")
-        super().__init__(
-            f"The activations are not finite in {kind}: {what} holds NaN or infinity on the "
-            "calibration text, though all weights are finite. "
-            + (f"Load the model in {instead}." if instead else "This model cannot compute it.")
-        )
-
-
-def _is_finite(values: torch.Tensor) -> bool:
-    return not values.numel() or bool(torch.stack(torch.aminmax(values)).isfinite().all())
-
-
 def stream_blocks(
     model: Model | Layout, ids: torch.Tensor, *, batch_size: int | None = None
 ) -> Generator[BlockStep, None, None]:
@@ -150,7 +134,7 @@ def stream_blocks(
     network.eval()
     try:
         inputs, calls = _what_blocks_get(network, layers, ids, size)
-        if not _is_finite(inputs):
+        if not is_finite(inputs):
             raise NotFiniteError("what the embeddings give the first block", inputs.dtype)
         groups: dict[Any, list[list[int]]] = {}
         for index, block in enumerate(layers):
@@ -202,7 +186,7 @@ def _watching(found: Sequence[Matrix], see: See | None) -> Iterator[None]:
     def watcher(matrix: Matrix, see: See) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
         def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # not a value: it
             nonlocal sound  # would replace the input
-            if arguments[0] is not sound and not _is_finite(arguments[0]):
+            if arguments[0] is not sound and not is_finite(arguments[0]):
                 raise NotFiniteError(f"what enters {matrix.name}", arguments[0].dtype)
             sound = arguments[0]
             see(matrix, sound)

@@ -18,6 +18,7 @@ from greenkit.inputs.quality import (
     mean_loss,
     perplexity_of,
     plain,
+    refuse_no_model,
     scored_windows,
 )
 from greenkit.inputs.texts import Text
@@ -136,6 +137,7 @@ class QualityTest:
         """
         from torch import nn
 
+        refuse_no_model(model)
         network = model if isinstance(model, nn.Module) else model.model
         losses, divergences, agreements, right = [], [], [], []
         kept = zip(self._log_p, self._choices, strict=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.inputs.progress import progress_bar
+from greenkit.inputs.quality import refuse_no_model
 from greenkit.inputs.texts import Text
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class ContinuationTest:
         import torch
         from torch import nn
 
+        refuse_no_model(model)
         network = model if isinstance(model, nn.Module) else model.model
         with progress_bar("questions", len(self.contexts), "question") as bar:
             scores = torch.cat(list(self._scores(network, bar)))

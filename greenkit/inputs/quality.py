@@ -145,6 +145,15 @@ def perplexity(
     return perplexity_of(plain(losses), chosen, next(model.parameters()))
 
 
+def refuse_no_model(model: object) -> None:
+    """Raise ValueError for what neither is a torch module nor holds one as `model`."""
+    if not hasattr(getattr(model, "model", model), "forward"):
+        raise ValueError(
+            "A model is what load_model gives, a torch module or the result of a compression: got "
+            f"a {type(model).__name__}."
+        )
+
+
 def refuse_no_module(model: object) -> None:
     """Raise ValueError for what holds a torch module instead of being one."""
     if not hasattr(model, "forward"):

@@ -164,6 +164,8 @@ def test_results_are_judged_and_judge(wide: Any) -> None:
     judge = QualityTest(pruned, "some words " * 40, windows=3, window_tokens=32)
     assert judge.of(pruned).ratio.value == 1.0
     assert judge.of(remove_blocks(pruned, [0])).ratio.value != 1.0
+    with pytest.raises(ValueError, match="A model is what load_model gives"):
+        judge.of("a name")
 
 
 def test_results_are_served(wide: Any, ids: Any) -> None:
@@ -183,6 +185,10 @@ def test_what_is_no_model_is_refused_in_one_sentence(ids: Any, verb: str, wrong:
 def test_no_model_is_served_or_taught(wide: Any, ids: Any) -> None:
     with EnergyMeter() as meter, pytest.raises(ValueError, match="got 'name'"):
         serve({"it": "name"}, ids[:1], meter=meter)  # type: ignore[dict-item]
+    with EnergyMeter() as meter, pytest.raises(ValueError, match=r"by name, .* got a list"):
+        serve([wide], ids[:1], meter=meter)  # type: ignore[arg-type]
+    with EnergyMeter() as meter, pytest.raises(ValueError, match="page is a tensor of token ids"):
+        serve({"it": wide}, "a page", meter=meter)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 'name'"):
         distill(wide, "name", windows=ids, steps=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 'name'"):
@@ -346,6 +352,30 @@ def test_arguments_of_another_kind_are_refused_before_any_work(
     before = state(wide)
     with pytest.raises(ValueError, match=message):
         go(wide)
+    assert same(before, state(wide))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": 3}, "loss is one of"),
+        ({"loss": {"soft": "much"}}, "soft must be a weight above 0, got 'much'"),
+        ({"checkpoint": 7}, "path of a file: got 7"),
+        ({"meter": 5}, "open EnergyMeter"),
+        ({"masks": "these"}, "masks_of"),
+        ({"inplace": 1}, "inplace is True or False"),
+        ({"checkpoint_every": "often"}, "checkpoint_every must be a whole number"),
+        ({"seed": 0.5}, "seed must be a whole number"),
+        ({"warmup": "1"}, "warmup must be a whole number"),
+        ({"seconds": True}, "seconds must be above 0, got True"),
+    ],
+)
+def test_distilling_refuses_arguments_of_another_kind(
+    wide: Any, ids: Any, settings: dict[str, Any], message: str, state: Any, same: Any
+) -> None:
+    before = state(wide)
+    with pytest.raises(ValueError, match=message):
+        distill(wide, wide, windows=ids, **{"steps": 1, **settings})
     assert same(before, state(wide))
 
 

@@ -86,6 +86,13 @@ def distill(
     refuse_no_number("temperature", temperature, "a number above 0")
     refuse_no_count("length", length, least=2)
     refuse_no_switch("inplace", inplace)
+    if not isinstance(checkpoint, str | Path | None):
+        raise ValueError(f"checkpoint is the path of a file: got {checkpoint!r}.")
+    if not isinstance(meter, EnergyMeter | None) or not isinstance(masks, Masks | None):
+        raise ValueError(
+            "meter is an open EnergyMeter and masks what masks_of gives: got a "
+            f"{type(meter).__name__} and a {type(masks).__name__}."
+        )
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0, got {temperature}.")
     asked = _teacher_to_ask(teacher, weights)

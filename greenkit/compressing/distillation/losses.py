@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from greenkit.compressing.arguments import refuse_no_number
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -137,10 +139,12 @@ def loss_weights(loss: str | Mapping[str, float]) -> dict[str, float]:
 
     Raises ValueError for a loss that does not exist and for weights that are not above 0.
     """
-    weights = {loss: 1.0} if isinstance(loss, str) else {k: float(v) for k, v in loss.items()}
-    unknown = [name for name in weights if name not in LOSSES]
-    if unknown or not weights:
+    mix = {loss: 1.0} if isinstance(loss, str) else loss
+    if not isinstance(mix, Mapping) or not mix or not set(mix) <= set(LOSSES):
         raise ValueError(f"loss is one of {', '.join(LOSSES)}, or a mix of them; got {loss!r}.")
+    for name, share in mix.items():
+        refuse_no_number(name, share, "a weight above 0")
+    weights = {name: float(share) for name, share in mix.items()}
     if not all(0 < weight < float("inf") for weight in weights.values()):
         raise ValueError(f"each loss of a mix needs a weight above 0; got {weights}.")
     return weights

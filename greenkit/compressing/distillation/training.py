@@ -183,10 +183,12 @@ def _check(
             f"The weights to train must be float32, these are {found}: in less, small steps are "
             "rounded away. On a GPU autocast computes in bfloat16 or float16 by itself."
         )
-    if windows.dim() != 2 or windows.dtype != torch.long or windows.shape[1] < 2:
+    tensor = isinstance(windows, Tensor)
+    if not tensor or windows.dim() != 2 or windows.dtype != torch.long or windows.shape[1] < 2:
+        got = f"{windows.dtype} of shape {tuple(windows.shape)}" if tensor else type(windows)
         raise ValueError(
             "windows must be a long tensor of token ids of shape (windows, length), with 2 tokens "
-            f"or more in each; got {windows.dtype} of shape {tuple(windows.shape)}."
+            f"or more in each; got {got}."
         )
     if len(windows) < plan.batch:
         raise ValueError(

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from greenkit.compressing.calibration import calibration_windows
+from greenkit.compressing.finite import NotFiniteError
 from greenkit.compressing.given import Model, loaded_of
 from greenkit.compressing.matrices import Layout
-from greenkit.compressing.streaming import NotFiniteError
 from greenkit.inputs.progress import progress_bar
 from greenkit.inputs.quality import mean_loss
 from greenkit.inputs.texts import load_text
