@@ -109,6 +109,14 @@ class Compressed(WithTokenizer):
         reached = ((report, 0.0) for report in self.matrices)
         return _weighted((*reached, *((report, 1.0) for report in self.others)))
 
+    @property
+    def lost_zeros(self) -> str:
+        """What to say where zeros of an earlier step are gone, else nothing."""
+        zeros = self.settings.get("zeros")
+        if zeros and zeros["after"] < zeros["before"]:
+            return f", zeros: {zeros['before']:.0%} before, {zeros['after']:.0%} after"
+        return ""
+
     def save(self, folder: Path | str) -> Path:
         """Write weights as safetensors and what was done as JSON; see `load_compressed`."""
         about = {
@@ -134,17 +142,13 @@ class Compressed(WithTokenizer):
 
     def __str__(self) -> str:
         earlier = "".join(f"{step.method}, then " for step in self.history)
-        zeros = self.settings.get("zeros")
-        lost = ""
-        if zeros and zeros["after"] < zeros["before"]:
-            lost = f", zeros: {zeros['before']:.0%} before, {zeros['after']:.0%} after"
         missed = f", {self.unreached:.0%} of the weights not reached" if self.others else ""
         return (
             f"{earlier}{self.method}: {self.sparsity:.0%} zeros, {self.bits:.2f} bits a weight, "
             f"{self.parameters / 1e6:.1f} of {self.before.parameters / 1e6:.1f} M parameters, "
             f"{self.bytes / 1e6:.0f} of {self.before.bytes / 1e6:.0f} MB"
             + (f", {self.stored_bytes / 1e6:.0f} MB in a file" if self.packed else "")
-            + lost
+            + self.lost_zeros
             + missed
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -44,3 +45,9 @@ def zeros_of(weight: torch.Tensor) -> torch.Tensor | None:
     """Where a pruned weight (out, in) is zero; None where no more than chance is."""
     zeros = weight == 0
     return zeros if zeros.count_nonzero().item() >= FEWEST_ZEROS * weight.numel() else None
+
+
+def zeros_in(weights: Iterable[torch.Tensor]) -> float:
+    """The fraction of exact zeros in several weights together."""
+    counts = [(weight.numel(), zero_share(weight)) for weight in weights]
+    return sum(count * share for count, share in counts) / max(sum(n for n, _ in counts), 1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.foundations.small_samples import t95
+from greenkit.inputs.generate import refuse_no_tokenizer
 from greenkit.inputs.memory import give_back
 from greenkit.inputs.models import LoadedModel
 from greenkit.inputs.quality import (
@@ -114,6 +115,7 @@ class QualityTest:
     ) -> None:
         import torch
 
+        refuse_no_tokenizer(dense)
         self.windows = token_windows(
             dense.tokenizer, text, window_tokens=window_tokens, windows=windows
         )

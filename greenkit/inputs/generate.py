@@ -70,6 +70,6 @@ def refuse_no_tokenizer(model: object) -> None:
     """Raise ValueError for a bare torch module, and for what is no model."""
     if not (hasattr(model, "tokenizer") and hasattr(model, "model")):
         raise ValueError(
-            "To write takes a model with its tokenizer, as load_model gives it, or what was made "
-            f"of one: got a {type(model).__name__}."
+            "This takes a model with its tokenizer, as load_model gives it, or what was made of "
+            f"one: got a {type(model).__name__}."
         )

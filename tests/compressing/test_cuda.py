@@ -105,10 +105,13 @@ def test_sparsegpt_gives_what_it_gives_on_a_cpu(pattern: tuple[int, int] | None)
         assert torch.allclose(found[same.all(1)], expected[same.all(1)], atol=1e-3)
 
 
+@pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_gptq_gives_what_it_gives_on_a_cpu(symmetric: bool) -> None:
+def test_gptq_gives_what_it_gives_on_a_cpu(symmetric: bool, pruned: bool) -> None:
     weight, moments = layer()
-    scheme = Scheme(4, "group", 32, symmetric)
+    if pruned:
+        weight = weight * (weight.abs() > weight.abs().median())
+    scheme = Scheme(4, "group", 32, symmetric, "integer" if pruned else "float")
     (expected,) = round_together([weight], compensation(moments), scheme)
     walk = Replayed(round_columns)
     for _ in range(4):

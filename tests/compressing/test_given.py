@@ -16,6 +16,7 @@ from greenkit.compressing import (
     blocks,
     distill,
     load_compressed,
+    masks_of,
     matrices,
     prune,
     quantize,
@@ -28,6 +29,7 @@ from greenkit.compressing import (
     to_2_4,
     to_low_bit,
 )
+from greenkit.compressing.calibration import default_calibration
 from greenkit.inputs import LoadedModel, QualityTest, perplexity
 from greenkit.inputs.generate import generate
 from greenkit.metering import EnergyMeter
@@ -149,7 +151,7 @@ def test_a_result_of_a_bare_module_says_that_it_cannot_write(wide: Any) -> None:
 def test_what_has_no_tokenizer_does_not_write(wide: Any, wrong: Any) -> None:
     with pytest.raises(ValueError, match="got a LlamaForCausalLM"):
         generate(wide, "Hello")
-    with pytest.raises(ValueError, match="To write takes a model with its tokenizer"):
+    with pytest.raises(ValueError, match="This takes a model with its tokenizer"):
         generate(wrong, "Hello")
 
 
@@ -166,6 +168,28 @@ def test_results_are_judged_and_judge(wide: Any) -> None:
     assert judge.of(remove_blocks(pruned, [0])).ratio.value != 1.0
     with pytest.raises(ValueError, match="A model is what load_model gives"):
         judge.of("a name")
+    with pytest.raises(ValueError, match=r"with its tokenizer, .* got a Llama"):
+        QualityTest(wide, "some words " * 40)  # type: ignore[arg-type]
+
+
+def test_a_result_is_calibrated_by_its_tokenizer(
+    wide: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("greenkit.compressing.calibration.load_text", lambda _: "words " * 2000)
+    dense = loaded(wide)
+    assert (
+        default_calibration(prune(dense, "magnitude")).sha256 == default_calibration(dense).sha256
+    )
+
+
+def test_training_that_fills_zeros_says_so(wide: Any, ids: Any) -> None:
+    pruned = prune(wide, "magnitude")
+    filled = distill(wide, pruned, windows=ids, steps=1)
+    assert filled.student.settings["zeros"]["before"] == pytest.approx(0.5)
+    assert "zeros: 50% before, 0% after" in str(filled)
+    assert "zeros: 50% before, 0% after" in str(filled.student)
+    kept = distill(wide, pruned, windows=ids, steps=1, masks=masks_of(pruned), inplace=True)
+    assert "before" not in str(kept)
 
 
 def test_results_are_served(wide: Any, ids: Any) -> None:

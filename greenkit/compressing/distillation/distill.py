@@ -26,8 +26,10 @@ from greenkit.compressing.distillation.plans import Plan
 from greenkit.compressing.distillation.students import blocks_paired, width_of
 from greenkit.compressing.distillation.training import train
 from greenkit.compressing.given import Model, loaded_of, refuse_broken, torch_model
+from greenkit.compressing.matrices import matrices
 from greenkit.compressing.pruning.masks import Masks
 from greenkit.compressing.result import compressed, result_of, size_of
+from greenkit.compressing.sizes import zeros_in, zeros_of
 from greenkit.inputs.memory import give_back
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
@@ -71,7 +73,8 @@ def distill(
         temperature: of "soft" and "reverse_kl".
         steps, batch, learning_rate: see `Plan`, which also names what else `plan` may hold:
             warmup, clip, accumulate, seed, precision, and budgets in tokens, seconds or joules.
-        meter, masks, checkpoint, checkpoint_every: see `train`.
+        meter, masks, checkpoint, checkpoint_every: see `train`. Without `masks` training fills the
+            zeros of a pruned student, and the result says how many there were.
         inplace: train the given student instead of a copy.
 
     Raises:
@@ -88,11 +91,10 @@ def distill(
     refuse_no_switch("inplace", inplace)
     if not isinstance(checkpoint, str | Path | None):
         raise ValueError(f"checkpoint is the path of a file: got {checkpoint!r}.")
-    if not isinstance(meter, EnergyMeter | None) or not isinstance(masks, Masks | None):
-        raise ValueError(
-            "meter is an open EnergyMeter and masks what masks_of gives: got a "
-            f"{type(meter).__name__} and a {type(masks).__name__}."
-        )
+    if not (meter is None or hasattr(meter, "is_open")):
+        raise ValueError(f"meter is an open EnergyMeter: got a {type(meter).__name__}.")
+    if not (masks is None or hasattr(masks, "apply")):
+        raise ValueError(f"masks are what masks_of gives: got a {type(masks).__name__}.")
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0, got {temperature}.")
     asked = _teacher_to_ask(teacher, weights)
@@ -105,6 +107,8 @@ def distill(
     before = size_of(student if teacher is None else teacher)
     if not inplace:
         network, masks = copy.deepcopy((network, masks))  # together: the masks follow the copy
+    pruned = [matrix for matrix in matrices(network) if zeros_of(matrix.weight) is not None]
+    zeros = zeros_in(matrix.weight for matrix in pruned)
     told = [theirs for theirs, _ in pairs] if set(weights) & set(HIDDEN) else []
     lesson = Lesson(
         network,
@@ -136,6 +140,9 @@ def distill(
     settings = {**owner, **_plain(chosen), "windows": digest([ids])}
     if earlier is not None:
         settings["student"] = {"method": earlier.method, **earlier.settings}
+    if pruned:
+        left = zeros_in(matrix.weight for matrix in pruned)
+        settings["zeros"] = {"before": zeros, "after": left}
     result = compressed(student, network, method="distill", settings=settings, before=before)
     if result.loaded is not None:
         result = replace(result, loaded=replace(result.loaded, trained=True))

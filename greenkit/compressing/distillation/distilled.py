@@ -68,7 +68,7 @@ class Distilled(WithTokenizer):
         first, last = self.curve[0], self.curve[-1]
         return (
             f"{last.step} steps, {self.tokens} tokens, loss {first.loss:.3f} to {last.loss:.3f}, "
-            f"stopped by {self.stopped_by}; {self.charges}"
+            f"stopped by {self.stopped_by}{self.student.lost_zeros}; {self.charges}"
         )
 
 

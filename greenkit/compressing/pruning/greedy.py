@@ -62,7 +62,8 @@ def removal_by_loss(layout: Layout, ids: Tensor, count: int) -> tuple[list[int],
         after each removal.
 
     Raises:
-        NotFiniteError: a ValueError, where the loss is not finite whatever is left out.
+        NotFiniteError: a ValueError, where the loss of the given model is not finite, or no block
+            can go without that.
     """
     network, total = layout.network, len(layout.blocks)
     place = next(network.parameters()).device
@@ -84,9 +85,9 @@ def removal_by_loss(layout: Layout, ids: Tensor, count: int) -> tuple[list[int],
                 if not order:
                     losses.append(sums[None])
                 best = min(left, key=lambda number: _or_infinite(sums[number]))
-                if not math.isfinite(sums[best]):
-                    weight = next(network.parameters())
-                    raise NotFiniteError("the loss without any one block", weight.dtype)
+                if not (math.isfinite(losses[0]) and math.isfinite(sums[best])):
+                    which = "of the given model" if not order else "without any block more"
+                    raise NotFiniteError(f"the loss {which}", next(network.parameters()).dtype)
                 order.append(best)
                 losses.append(sums[best])
     finally:

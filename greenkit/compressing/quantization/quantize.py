@@ -31,7 +31,7 @@ from greenkit.compressing.quantization.quantizers import (
 )
 from greenkit.compressing.replaying import Replayed
 from greenkit.compressing.result import Compressed, compressed, size_of
-from greenkit.compressing.sizes import zero_share, zeros_of
+from greenkit.compressing.sizes import zeros_in, zeros_of
 from greenkit.compressing.streaming import BlockStep, walking_blocks
 
 Method = Literal["rtn", "gptq", "awq"]
@@ -86,7 +86,7 @@ def quantize(
     layout = layout_of(model)
     refuse_broken(layout.network)
     chosen = choose_matrices(layout.matrices, keep)
-    pruned = [matrix.name for matrix in chosen if zeros_of(matrix.weight) is not None]
+    pruned = {matrix.name for matrix in chosen if zeros_of(matrix.weight) is not None}
     if pruned and not symmetric:
         scheme = replace(scheme, zero_point="integer")
     for matrix in chosen:
@@ -98,7 +98,7 @@ def quantize(
     if method == "awq":
         check_foldable(layout.blocks)
     before = size_of(model)
-    zeros = _zeros(layout.matrices, pruned)
+    zeros = zeros_in(matrix.weight for matrix in chosen if matrix.name in pruned)
     layout = layout.working_copy(inplace=inplace)
     leave_inputs(layout.matrices)  # an earlier step's rounding goes with it
     names = {matrix.name for matrix in chosen}
@@ -125,17 +125,11 @@ def quantize(
     }
     if pruned:
         settings["zero_point"] = None if symmetric else scheme.zero_point
-        settings["zeros"] = {"before": zeros, "after": _zeros(layout.matrices, pruned)}
+        left = zeros_in(matrix.weight for matrix in layout.matrices if matrix.name in pruned)
+        settings["zeros"] = {"before": zeros, "after": left}
     return compressed(
         model, layout, method="quantize", settings=settings, before=before, packed=packed
     )
-
-
-def _zeros(found: Sequence[Matrix], names: Collection[str]) -> float:
-    """The share of zeros in the matrices so named."""
-    weights = [matrix.weight for matrix in found if matrix.name in names]
-    total = sum(weight.numel() for weight in weights)
-    return sum(zero_share(weight) * weight.numel() for weight in weights) / max(total, 1)
 
 
 def choose_matrices(found: Sequence[Matrix], keep: Sequence[str]) -> list[Matrix]:

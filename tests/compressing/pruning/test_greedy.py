@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_is_never_the_least(
     monkeypatch.setattr(greedy, "_tried", lambda *_: iter(told))
     layout = layout_of(make("llama"))
     if order is None:
-        with pytest.raises(ValueError, match="the loss without any one block"):
+        with pytest.raises(ValueError, match="the loss of the given model"):
             removal_by_loss(layout, ids[:4], 1)
     else:
         assert removal_by_loss(layout, ids[:4], 1)[0] == order
@@ -158,3 +158,10 @@ def test_blocks_are_paired_through_a_history(make: Callable[..., Any]) -> None:
     last = prune(remove_blocks(first, [1]), "magnitude")
     assert blocks_paired(teacher, last) == [(1, 0), (4, 1), (5, 2)]
     assert blocks_paired(first.model, last) == [(0, 0), (2, 1), (3, 2)]
+
+
+def test_a_model_that_overflows_is_refused(make: Callable[..., Any], ids: Any) -> None:
+    model = make("llama")
+    model.model.layers[1].mlp.register_forward_hook(lambda _module, _inputs, output: output / 0)
+    with pytest.raises(ValueError, match="the loss of the given model holds NaN or infinity"):
+        remove_blocks(model, 1, by="loss", calibration=ids)
