@@ -53,7 +53,6 @@ __all__ = [
     "Serving",
     "Size",
     "Step",
-    "Step",
     "block_influence",
     "blocks",
     "break_even_tokens",

@@ -45,6 +45,11 @@ class Step:
     method: str
     settings: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        """The method with those settings that are a word or a number."""
+        told = {k: v for k, v in self.settings.items() if isinstance(v, str | int | float)}
+        return f"{self.method} ({', '.join(f'{name}={value}' for name, value in told.items())})"
+
 
 @dataclass(frozen=True)
 class Compressed(WithTokenizer):
@@ -141,7 +146,7 @@ class Compressed(WithTokenizer):
             )
 
     def __str__(self) -> str:
-        earlier = "".join(f"{step.method}, then " for step in self.history)
+        earlier = "".join(f"{step}, then " for step in self.history)
         missed = f", {self.unreached:.0%} of the weights not reached" if self.others else ""
         return (
             f"{earlier}{self.method}: {self.sparsity:.0%} zeros, {self.bits:.2f} bits a weight, "
@@ -197,9 +202,7 @@ def compressed(
         reports.append(MatrixReport(matrix.name, rows, columns, zero_share(weight), own))
     loaded = loaded_of(given)
     if loaded is not None:
-        plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float)}
-        chosen = ", ".join(f"{name}={value}" for name, value in plain.items())
-        done = f"{loaded.provenance}; compressed by {method} ({chosen})"
+        done = f"{loaded.provenance}; compressed by {Step(method, settings)}"
         loaded = replace(loaded, model=layout.network, provenance=done)
     earlier = result_of(given)
     give_back()

@@ -112,7 +112,8 @@ def test_the_history_is_kept_printed_and_saved(wide: Any, ids: Any, tmp_path: Pa
         ("remove_blocks", None),
         ("magnitude", 0.25),
     ]
-    assert str(result).startswith("remove_blocks, then magnitude, then quantize: 2")
+    steps = "remove_blocks (blocks=2), then magnitude (sparsity=0.25), then quantize: 2"
+    assert str(result).startswith(steps)
     assert result.before == size_of(wide)
     assert load_compressed(result.save(tmp_path), device="cpu") == result
 
