@@ -8,14 +8,16 @@ import torch
 class NotFiniteError(ValueError):
     """Activations hold NaN or infinity: nothing that is measured on them means anything."""
 
-    def __init__(self, what: str, dtype: torch.dtype) -> None:
-        instead = {torch.float16: "float32 or bfloat16", torch.bfloat16: "float32"}.get(dtype)
-        kind = str(dtype).removeprefix("torch.")
-        super().__init__(
-            f"The activations are not finite in {kind}: {what} holds NaN or infinity on the "
-            "calibration text, though all weights are finite. "
-            + (f"Load the model in {instead}." if instead else "This model cannot compute it.")
-        )
+
+def not_finite(what: str, dtype: torch.dtype) -> NotFiniteError:
+    """The error that names what is not finite, the dtype, and what to do."""
+    instead = {torch.float16: "float32 or bfloat16", torch.bfloat16: "float32"}.get(dtype)
+    kind = str(dtype).removeprefix("torch.")
+    return NotFiniteError(
+        f"The activations are not finite in {kind}: {what} holds NaN or infinity on the "
+        "calibration text, though all weights are finite. "
+        + (f"Load the model in {instead}." if instead else "This model cannot compute it.")
+    )
 
 
 def is_finite(values: torch.Tensor) -> bool:

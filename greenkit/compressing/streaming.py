@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from greenkit.compressing.finite import NotFiniteError, is_finite
+from greenkit.compressing.finite import NotFiniteError, is_finite, not_finite
 from greenkit.compressing.given import Model
 from greenkit.compressing.matrices import Layout, Matrix, layout_of
 from greenkit.inputs.progress import progress_bar
@@ -76,7 +76,7 @@ class BlockStep:
         if not is_finite(outputs):
             if see is None:
                 self.watch(lambda matrix, inputs: None)  # names the matrix, where it is one
-            raise NotFiniteError(f"what block {self.index} gives out", outputs.dtype)
+            raise not_finite(f"what block {self.index} gives out", outputs.dtype)
         self.outputs = outputs
         return outputs
 
@@ -135,7 +135,7 @@ def stream_blocks(
     try:
         inputs, calls = _what_blocks_get(network, layers, ids, size)
         if not is_finite(inputs):
-            raise NotFiniteError("what the embeddings give the first block", inputs.dtype)
+            raise not_finite("what the embeddings give the first block", inputs.dtype)
         groups: dict[Any, list[list[int]]] = {}
         for index, block in enumerate(layers):
             step = BlockStep(
@@ -187,7 +187,7 @@ def _watching(found: Sequence[Matrix], see: See | None) -> Iterator[None]:
         def hook(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:  # not a value: it
             nonlocal sound  # would replace the input
             if arguments[0] is not sound and not is_finite(arguments[0]):
-                raise NotFiniteError(f"what enters {matrix.name}", arguments[0].dtype)
+                raise not_finite(f"what enters {matrix.name}", arguments[0].dtype)
             sound = arguments[0]
             see(matrix, sound)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +65,10 @@ def test_the_same_model_in_float32_is_taken(loud: Any, ids: Any, verb: str) -> N
 def test_a_model_changed_in_place_up_to_there_is_said_to_be(
     loud: Any, ids: Any, method: str
 ) -> None:
-    with pytest.raises(ValueError, match="With inplace, it is changed up to there: load it again"):
+    message = "With inplace, it is changed up to there: load it again"
+    with pytest.raises(ValueError, match=message) as told:
         prune(loud, method, calibration=ids, inplace=True)
+    assert message in str(pickle.loads(pickle.dumps(told.value)))
     zeros = [(matrix.weight == 0).float().mean().item() for matrix in matrices(loud)]
     assert max(zeros) < 0.55
 

@@ -185,7 +185,8 @@ def _check(
         )
     tensor = isinstance(windows, Tensor)
     if not tensor or windows.dim() != 2 or windows.dtype != torch.long or windows.shape[1] < 2:
-        got = f"{windows.dtype} of shape {tuple(windows.shape)}" if tensor else type(windows)
+        kind = type(windows).__name__
+        got = f"{windows.dtype} of shape {tuple(windows.shape)}" if tensor else f"a {kind}"
         raise ValueError(
             "windows must be a long tensor of token ids of shape (windows, length), with 2 tokens "
             f"or more in each; got {got}."

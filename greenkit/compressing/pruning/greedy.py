@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from greenkit.compressing.calibration import calibration_windows
-from greenkit.compressing.finite import NotFiniteError
+from greenkit.compressing.finite import not_finite
 from greenkit.compressing.given import Model, loaded_of
 from greenkit.compressing.matrices import Layout
 from greenkit.inputs.progress import progress_bar
@@ -87,7 +87,7 @@ def removal_by_loss(layout: Layout, ids: Tensor, count: int) -> tuple[list[int],
                 best = min(left, key=lambda number: _or_infinite(sums[number]))
                 if not (math.isfinite(losses[0]) and math.isfinite(sums[best])):
                     which = "of the given model" if not order else "without any block more"
-                    raise NotFiniteError(f"the loss {which}", next(network.parameters()).dtype)
+                    raise not_finite(f"the loss {which}", next(network.parameters()).dtype)
                 order.append(best)
                 losses.append(sums[best])
     finally:

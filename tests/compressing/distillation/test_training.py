@@ -449,8 +449,8 @@ def test_a_text_of_less_than_a_batch_is_refused() -> None:
         train(model, WINDOWS[:3], loss_of(model), Plan(steps=1))
 
 
-@pytest.mark.parametrize("wrong", [WINDOWS.float(), WINDOWS[0], WINDOWS[:, :1]])
-def test_windows_that_are_none_are_refused(wrong: Tensor) -> None:
+@pytest.mark.parametrize("wrong", [WINDOWS.float(), WINDOWS[0], WINDOWS[:, :1], [[1, 2]]])
+def test_windows_that_are_none_are_refused(wrong: Any) -> None:
     model = Small()
     with pytest.raises(ValueError, match="long tensor of token ids"):
         train(model, wrong, loss_of(model), Plan(steps=1))
