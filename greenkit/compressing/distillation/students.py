@@ -38,8 +38,8 @@ def student(
             of a compression; it stays as it is.
         blocks: how many blocks the student has, fewer than the teacher.
         choose: "influence" keeps the blocks that change their input most, "loss" takes out one
-            at a time, each time the one whose absence costs least (minutes, and a better start:
-            see `remove_blocks`), "every_other" leaves
+            at a time, each time the one whose absence costs least (minutes: see
+            `remove_blocks`), "every_other" leaves
             out blocks at even distances, beginning with the second, "first" keeps the first ones;
             "random" is a fresh model of that size, in which nothing is the teacher's.
         calibration: for "influence" and "loss", see `remove_blocks`.
