@@ -39,8 +39,8 @@ def student(
         blocks: how many blocks the student has, fewer than the teacher.
         choose: "influence" keeps the blocks that change their input most, "loss" takes out one
             at a time, each time the one whose absence costs least (minutes: see
-            `remove_blocks`), "every_other" leaves
-            out blocks at even distances, beginning with the second, "first" keeps the first ones;
+            `remove_blocks`), "every_other" leaves out blocks at even distances, beginning with the
+            second, "first" keeps the first ones;
             "random" is a fresh model of that size, in which nothing is the teacher's.
         calibration: for "influence" and "loss", see `remove_blocks`.
         seed: of the weights of "random".

@@ -78,7 +78,7 @@ def remove_blocks(
         by: where a number of them goes, "influence" takes those of least `block_influence`, all
             at once; "loss" takes one at a time, each time the one whose absence raises the loss on
             the calibration text least, see `removal_by_loss`. It takes minutes, and follows its
-            few windows closely: others choose other blocks, and more of them choose better.
+            few windows closely: other windows choose other blocks.
         calibration: see `calibration_ids`; by default 16 windows of 512 tokens of the calibration
             split, and for "loss" 2 of 256.
         inplace: change the given model instead of a copy.
