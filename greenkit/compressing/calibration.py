@@ -11,6 +11,7 @@ from torch import nn
 
 from greenkit.compressing.matrices import torch_model
 from greenkit.inputs.models import LoadedModel
+from greenkit.inputs.reach import refuse_beyond_context
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
 
@@ -106,11 +107,7 @@ def calibration_ids(
             f"The calibration has token ids from {ids.min()} to {ids.max()}; this model knows 0 to "
             f"{settings.vocab_size - 1}: tokenize with the model's own tokenizer."
         )
-    if ids.shape[1] > settings.max_position_embeddings:
-        raise ValueError(
-            f"Windows of {ids.shape[1]} tokens are longer than the "
-            f"{settings.max_position_embeddings} that this model can read."
-        )
+    refuse_beyond_context(torch_model(model), ids.shape[1])
     return ids
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from greenkit.compressing.matrices import matrices
 from greenkit.compressing.quantization.activations import quantize_inputs
-from greenkit.compressing.quantization.packing import from_file, to_file
+from greenkit.compressing.quantization.packing import to_file
 from greenkit.compressing.quantization.quantizers import QuantizedTensor
-from greenkit.compressing.shapes import fit_to_weights
-from greenkit.inputs.gguf import quiet
-from greenkit.inputs.models import LoadedModel, choose_device
+from greenkit.compressing.rebuilding import build, put, read_tokenizer, unpack
+from greenkit.inputs.assets import AssetError
+from greenkit.inputs.folders import SAVED as ABOUT
+from greenkit.inputs.folders import read_json, refuse_broken_files
+from greenkit.inputs.models import LoadedModel, choose_device, refuse_offloaded
 
-WEIGHTS, ABOUT = "model.safetensors", "compressed.json"
+WEIGHTS = "model.safetensors"
 FORMAT = 1
+WRITTEN = ("settings", "packed", "class", "attention", "config", "generation", "loaded")
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,17 @@ def write_model(
 ) -> Path:
     """Write the weights as they are in memory, tied ones once, and beside them what was done.
 
-    `about` has JSON values; one of them is "settings". Raises ValueError for a model whose weights
-    are packed for one kernel (torchao, 2:4).
+    `about` has JSON values; one of them is "settings". What shares memory is written once and
+    shares it again when it is read, whatever the configuration says of tied embeddings: the saved
+    one says what is true. Raises ValueError for a model whose weights are packed for one kernel
+    (torchao, 2:4) or not in memory, for one that transformers could not build again, and for a
+    folder that holds another model; nothing is written then.
     """
-    from safetensors.torch import save_file
-
-    place = Path(folder)
-    tensors: dict[str, torch.Tensor] = {}
-    stored: set[int] = set()
-    for name, tensor in network.state_dict().items():
-        if hasattr(tensor, "__tensor_flatten__"):
-            raise ValueError(
-                f"{name} is packed for one kernel ({type(tensor).__name__}): save the model from "
-                "before it was packed, and pack it again after loading."
-            )
-        if tensor.data_ptr() not in stored:
-            stored.add(tensor.data_ptr())
-            tensors[name] = tensor.detach().cpu().contiguous()
+    place = Path(folder).expanduser()
+    refuse_offloaded(network)
+    _refuse_unknown_class(network)
+    _refuse_other_model(place)
+    tensors, shared = _tensors(network)
     facts = {}
     for matrix, quantized in packed.items():
         dense = tensors.pop(f"{matrix}.weight")
@@ -72,14 +68,16 @@ def write_model(
         tensors.update({f"{matrix}.{part}": tensor.cpu() for part, tensor in parts.items()})
         facts[matrix]["dtype"] = str(dense.dtype).removeprefix("torch.")
     config = network.config
+    values = json.loads(config.to_json_string(use_diff=False))
     text = json.dumps(
         {
             "format": FORMAT,
             **about,
             "packed": facts,
+            "shared": shared,
             "class": type(network).__name__,
             "attention": config._attn_implementation,
-            "config": json.loads(config.to_json_string(use_diff=False)),
+            "config": {**values, "tie_word_embeddings": _head_is_tied(network)},
             "generation": json.loads(network.generation_config.to_json_string(use_diff=False)),
             "loaded": loaded
             and {"name": loaded.name, "trained": loaded.trained, "provenance": loaded.provenance},
@@ -87,90 +85,113 @@ def write_model(
         indent=1,
     )
     place.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, place / WEIGHTS)
     if loaded is not None:
         loaded.tokenizer.save_pretrained(place)
-    (place / ABOUT).write_text(text, encoding="utf-8")
+    _write_both(place, tensors, text)
     return place
 
 
 def read_model(folder: Path | str, *, device: str = "auto") -> Stored:
     """Read back what `write_model` wrote: the same weights, shapes and dtype.
 
-    Raises ValueError for a folder that holds no such model.
+    Raises ValueError for a folder that holds no such model, naming the file that is cut short,
+    missing or of another format.
     """
     from safetensors.torch import load_file
 
     place = Path(folder).expanduser()
     if not (place / ABOUT).is_file():
         raise ValueError(f"{place} holds no {ABOUT}: give a folder that Compressed.save wrote.")
-    about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
-    if about["format"] != FORMAT:
-        raise ValueError(f"{place} has format {about['format']}; this greenkit reads {FORMAT}.")
+    try:
+        refuse_broken_files(place)
+        about = read_json(place / ABOUT)
+    except AssetError as error:
+        raise ValueError(str(error)) from None
+    if about.get("format") != FORMAT:
+        raise ValueError(f"{place} has format {about.get('format')}; this greenkit reads {FORMAT}.")
+    if lacking := [name for name in WRITTEN if name not in about]:
+        raise ValueError(f"{place / ABOUT} lacks {', '.join(lacking)}: save or copy it again.")
+    if not (place / WEIGHTS).is_file():
+        raise ValueError(f"{place / WEIGHTS} is missing: save or copy the whole folder again.")
     target = choose_device(device)
     tensors = load_file(place / WEIGHTS, device=str(target))
-    network = _network(about).to(target)
-    packed = _unpack(network, tensors, about["packed"])
-    _put(network, tensors)
+    network = build(about, place / ABOUT).to(target)
+    packed = unpack(network, tensors, about["packed"])
+    put(network, tensors, about.get("shared"))
     if per := about["settings"].get("activations"):
         quantize_inputs([matrix for matrix in matrices(network) if matrix.name in packed], per)
     network.eval()
     if about["loaded"] is None:
         return Stored(network, about, packed, None)
-    with quiet():
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(str(place), local_files_only=True)
+    tokenizer = read_tokenizer(place)
     dtype = next(network.parameters()).dtype
     loaded = LoadedModel(network, tokenizer, **about["loaded"], device=target, dtype=dtype)
     return Stored(network, about, packed, loaded)
 
 
-def _network(about: Mapping[str, Any]) -> Any:
-    """A network of the saved architecture; its weights are about to be replaced."""
+def _refuse_unknown_class(network: Any) -> None:
+    """Refuse what could not be built again: classes of the user's, and models that are wrapped."""
     import transformers
 
-    values = dict(about["config"])
-    config = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
-    config._attn_implementation = about["attention"]
-    with quiet(), torch.random.fork_rng(devices=[]):
-        network = getattr(transformers, about["class"])(config)
-    network.generation_config = transformers.GenerationConfig(**about["generation"])
-    return network
+    own = type(network)
+    if getattr(transformers, own.__name__, None) is not own:
+        raise ValueError(
+            f"{own.__module__}.{own.__name__} is no class of transformers, so that the model could "
+            "not be built again from a file: save the model of transformers that it wraps."
+        )
 
 
-def _unpack(
-    network: Any, tensors: dict[str, torch.Tensor], facts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, QuantizedTensor]:
-    """Put dense weights in the place of packed ones, as their modules hold them."""
-    packed = {}
-    for name, about in facts.items():
-        values = dict(about)
-        dtype = getattr(torch, values.pop("dtype"))
-        parts = [part for part in ("integers", "scale", "zero") if f"{name}.{part}" in tensors]
-        own = {part: tensors.pop(f"{name}.{part}") for part in parts}
-        packed[name] = from_file(own, values)
-        weight = packed[name].dequantize(dtype)
-        transposed = isinstance(network.get_submodule(name), Conv1D)
-        tensors[f"{name}.weight"] = weight.T.contiguous() if transposed else weight
-    return packed
+def _refuse_other_model(place: Path) -> None:
+    """Refuse a folder with a model of save_pretrained, whose files would stay beside ours."""
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"{place} is a file: give a folder.")
+    if (place / "config.json").is_file():
+        raise ValueError(
+            f"{place} holds another model (config.json): save to an empty folder of its own."
+        )
 
 
-def _put(network: Any, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put each tensor in its place, and let every module know the sizes that follow from it."""
-    expected = set(network.state_dict())
-    if unknown := set(tensors) - expected:
-        raise ValueError(f"The saved weights have no place in this model: {sorted(unknown)}.")
-    for name, tensor in tensors.items():
-        path, _, own = name.rpartition(".")
-        module = network.get_submodule(path)
-        if own in module._parameters:
-            module._parameters[own] = nn.Parameter(tensor)
-        else:
-            module._buffers[own] = tensor
-    network.tie_weights()
-    fit_to_weights(network)
-    addresses = {tensor.data_ptr() for tensor in tensors.values()}
-    absent = [name for name, own in network.state_dict().items() if own.data_ptr() not in addresses]
-    if absent:
-        raise ValueError(f"The saved weights lack {', '.join(absent)}: the folder is not complete.")
+def _tensors(network: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """What to write, each memory once, and for any further name of it the first one."""
+    tensors: dict[str, torch.Tensor] = {}
+    shared: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in network.state_dict().items():
+        if hasattr(tensor, "__tensor_flatten__"):
+            raise ValueError(
+                f"{name} is packed for one kernel ({type(tensor).__name__}): save the model from "
+                "before it was packed, and pack it again after loading."
+            )
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and key in first:
+            shared[name] = first[key]
+            continue
+        first[key] = name
+        own = tensor.detach().cpu().contiguous()
+        part = own.untyped_storage().nbytes() > own.numel() * own.element_size()
+        tensors[name] = own.clone() if part else own
+    return tensors, shared
+
+
+def _head_is_tied(network: Any) -> bool:
+    """Whether the head is the embedding in memory, whatever the configuration says."""
+    head, words = network.get_output_embeddings(), network.get_input_embeddings()
+    return head is not None and head.weight.data_ptr() == words.weight.data_ptr()
+
+
+def _write_both(place: Path, tensors: Mapping[str, torch.Tensor], text: str) -> None:
+    """Write weights and words beside the old ones, then put them in their place.
+
+    The weights of this very folder may be what is being saved: they are read from the old file.
+    """
+    from safetensors.torch import save_file
+
+    parts = {name: place / f"{name}.{os.getpid()}.part" for name in (WEIGHTS, ABOUT)}
+    try:
+        save_file(dict(tensors), parts[WEIGHTS])
+        parts[ABOUT].write_text(text, encoding="utf-8")
+        for name, part in parts.items():
+            part.replace(place / name)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from greenkit.inputs.progress import progress_bar
+from greenkit.inputs.reach import refuse_beyond_context
 from greenkit.inputs.texts import Text
 
 if TYPE_CHECKING:
@@ -127,12 +128,14 @@ class ContinuationTest:
     def of(self, model: Any) -> Choices:
         """Ask a torch module, a `LoadedModel` or the result of a compression.
 
-        Raises ValueError where the model's probabilities are not finite.
+        Raises ValueError for a model whose context is shorter than a question, and where its
+        probabilities are not finite.
         """
         import torch
         from torch import nn
 
         network = model if isinstance(model, nn.Module) else model.model
+        refuse_beyond_context(network, self.contexts.shape[1] + self.endings.shape[2])
         with progress_bar("questions", len(self.contexts), "question") as bar:
             scores = torch.cat(list(self._scores(network, bar)))
         if not scores.isfinite().all():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from greenkit.inputs.reach import refuse_unreadable
+
 if TYPE_CHECKING:
     from greenkit.inputs.models import LoadedModel
 
@@ -30,8 +32,10 @@ def generate(
 
     A chat model gets the prompt in its chat form. `new_tokens` is a limit; with `exact` the model
     writes just so many, and its stop sign is ignored. A `batch` answers the same prompt so many
-    times at once; the reply holds one of these answers, and its counts. Raises ValueError for
-    fewer than one token or one answer.
+    times at once; the reply holds one of these answers, and its counts.
+
+    Raises ValueError for fewer than one token or one answer, an empty prompt, and where prompt and
+    new tokens do not fit in the model's context.
     """
     import torch
 
@@ -49,6 +53,7 @@ def generate(
         )
     else:
         inputs = tokenizer(prompt, return_tensors="pt")
+    refuse_unreadable(loaded.model, inputs["input_ids"], new_tokens=new_tokens)
     repeated = {name: ids.repeat(batch, 1).to(loaded.device) for name, ids in inputs.items()}
     with torch.inference_mode():
         output = loaded.model.generate(

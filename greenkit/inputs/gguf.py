@@ -94,6 +94,7 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
 
     Besides transformers' warnings those are the words of torchao, which transformers imports: it
     names kernels that this machine cannot use, and its first compilation warns of its own syntax.
+    What will change in a later version of a library is no learner's concern.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -108,7 +109,8 @@ def quiet(*, bars: bool = False) -> Iterator[None]:
         transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
+            for kind in (SyntaxWarning, FutureWarning, DeprecationWarning):
+                warnings.simplefilter("ignore", kind)
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)

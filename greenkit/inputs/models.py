@@ -11,9 +11,12 @@ from greenkit.inputs import cache
 from greenkit.inputs.assets import ASSETS, AssetError
 from greenkit.inputs.fetching import fetch
 from greenkit.inputs.gguf import converted, quiet
+from greenkit.inputs.reading import first_line, read
+from greenkit.inputs.reading import read_folder as _folder
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import PreTrainedModel
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -121,6 +124,21 @@ def choose_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch
     return torch.bfloat16 if has_bfloat16(device) else torch.float16
 
 
+def refuse_offloaded(network: nn.Module) -> None:
+    """Refuse a model of which weights lie on a disk or nowhere, and only their shapes in memory.
+
+    Raises ValueError that names up to three of them.
+    """
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    absent = [name for name, tensor in tensors if tensor.device.type == "meta"]
+    if absent:
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise ValueError(
+            f"Weights of this {type(network).__name__} are not in memory (offloaded, on the meta "
+            f"device): {', '.join(absent[:3])}{more}; load the model whole, without device_map."
+        )
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device multiplies bfloat16 itself: GPUs since Ampere, CPUs with AVX-512 BF16."""
     import torch
@@ -146,7 +164,7 @@ def _default(dtype: torch.dtype) -> tuple[Any, Any, str]:
         f"{asset.attribution} ({asset.licence}), from {asset.package.name} "
         f"{asset.package.version}, sha256 {asset.sha256[:12]}…; weights de-quantized from 4 bits"
     )
-    return *_read(str(folder), dtype, local_files_only=True), provenance
+    return *read(str(folder), dtype, local_files_only=True), provenance
 
 
 def _untrained_gpt2(dtype: torch.dtype) -> tuple[Any, Any, str]:
@@ -169,19 +187,6 @@ def _looks_like_folder(name: str) -> bool:
     return Path(name).is_dir() or name.startswith((".", "/", "~", "\\")) or "\\" in name
 
 
-def _folder(name: str, dtype: torch.dtype) -> tuple[Any, Any, str]:
-    folder = Path(name).expanduser()
-    if not (folder / "config.json").is_file():
-        raise AssetError(
-            f"{folder} is no model folder: it has no config.json; give the folder that "
-            "save_pretrained wrote for the model and its tokenizer."
-        )
-    try:
-        return *_read(str(folder), dtype, local_files_only=True), f"local folder {folder}"
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{folder} cannot be read as a causal model: {_first(error)}") from None
-
-
 def _hub(name: str, dtype: torch.dtype) -> tuple[Any, Any, str]:
     """Read a hub model from the hub's own cache if it is there, else ask the hub, briefly."""
     from huggingface_hub import try_to_load_from_cache
@@ -197,15 +202,16 @@ def _hub(name: str, dtype: torch.dtype) -> tuple[Any, Any, str]:
     model = None
     if cached:
         try:
-            model, tokenizer = _read(name, dtype, local_files_only=True)
+            model, tokenizer = read(name, dtype, local_files_only=True)
         except (OSError, ValueError):  # only part of it is in the hub's cache
             model = None
     if model is None:
         _ask_hub(name, known)
         try:
-            model, tokenizer = _read(name, dtype, local_files_only=False)
+            model, tokenizer = read(name, dtype, local_files_only=False)
         except (OSError, ValueError) as error:
-            raise AssetError(f"{name!r} cannot be loaded from the hub: {_first(error)}") from None
+            why = first_line(error)
+            raise AssetError(f"{name!r} cannot be loaded from the hub: {why}.") from None
     commit = getattr(model.config, "_commit_hash", None) or "unknown"
     return model, tokenizer, f"{name} from the Hugging Face hub, commit {commit[:12]}"
 
@@ -233,19 +239,3 @@ def _ask_hub(name: str, known: str) -> None:
             f"{name!r} is not in the hub's cache and the Hugging Face hub cannot be reached "
             f"({type(error).__name__}): connect to it, give a local folder, or {instead}."
         ) from None
-
-
-def _read(name: str, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    options = {"local_files_only": local_files_only}
-    with quiet(bars=not local_files_only):
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        # Not model.to(dtype), which would also round the rotary frequencies.
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
-    return model, tokenizer
-
-
-def _first(error: Exception) -> str:
-    """The first sentence of an error whose full text is a page."""
-    return str(error).strip().partition("\n")[0].strip()

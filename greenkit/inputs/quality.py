@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenkit.foundations.small_samples import t95
 from greenkit.inputs.progress import progress_bar
+from greenkit.inputs.reach import refuse_unreadable
 from greenkit.inputs.texts import Text
 from greenkit.inputs.tokens import TokenWindows, token_windows
 
@@ -129,7 +130,8 @@ def perplexity(
             memory allows.
 
     Raises:
-        ValueError: the text is too short, a number makes no sense, or the model returns a loss
+        ValueError: the text is too short, a number makes no sense, the windows are longer than
+            the model's context or hold tokens that it does not know, or the model returns a loss
             that is not finite.
     """
     if batch_size is not None and batch_size < 1:
@@ -137,6 +139,7 @@ def perplexity(
     chosen = token_windows(
         tokenizer, text, window_tokens=window_tokens, stride=stride, windows=windows
     )
+    refuse_unreadable(model, chosen.ids)
     losses = [
         mean_loss(guesses, targets)
         for guesses, targets in scored_windows(model, chosen, batch_size=batch_size)

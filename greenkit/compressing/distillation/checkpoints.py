@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,10 +41,13 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        kind, owner, state = content["format"], content["run"], content["state"]
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        kind, owner, state = content["format"], dict(content["run"]), dict(content["state"])
+    except MemoryError:
+        raise
+    except Exception as error:  # of zip, pickle, struct or torch, as the bytes happen to fall
         raise ValueError(
-            f"{path} is no checkpoint of this course ({type(error).__name__}): give another file."
+            f"{path} is no checkpoint of this course, or is cut short ({type(error).__name__}): "
+            "it stays as it is; give another file, or remove it to begin anew."
         ) from None
     if kind != FORMAT:
         raise ValueError(f"{path} has format {kind}; this greenkit reads {FORMAT}.")
@@ -59,7 +61,7 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
             f"{path} is a checkpoint of another run: {'; '.join(different)}. Go on with the same "
             "settings, or give another file."
         )
-    return dict(state)
+    return state
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -25,6 +25,7 @@ from greenkit.compressing.pruning.masks import Masks
 from greenkit.compressing.result import Compressed, compressed, size_of
 from greenkit.inputs.memory import give_back
 from greenkit.inputs.models import LoadedModel
+from greenkit.inputs.reach import refuse_other_tokenizer, refuse_unreadable
 from greenkit.inputs.texts import Text, load_text
 from greenkit.inputs.tokens import TokenWindows, token_windows
 from greenkit.metering import EnergyMeter
@@ -72,7 +73,8 @@ def distill(
         inplace: train the given student instead of a copy.
 
     Raises:
-        ValueError: an argument makes no sense; both models are unchanged then.
+        ValueError: an argument makes no sense, or the models have different tokenizers; both
+            models are unchanged then.
         NotMeasuredError: a budget in joules, and no sensor.
 
     Derived in: Lab 06.
@@ -81,10 +83,12 @@ def distill(
     chosen = Plan(steps=steps, batch=batch, learning_rate=learning_rate, **plan)
     if not 0 < temperature < math.inf:
         raise ValueError(f"temperature must be a number above 0, got {temperature}.")
+    refuse_other_tokenizer(teacher, student)
     asked = _teacher_to_ask(teacher, weights)
     given: Any = (student.loaded or student.model) if isinstance(student, Compressed) else student
     pairs = blocks_paired(asked, student) if asked is not None else []
     ids = _training_ids(given, teacher, text, windows, length)
+    refuse_unreadable(asked, ids)
     before = student.before if isinstance(student, Compressed) else size_of(teacher or given)
     network = torch_model(given)
     if not inplace:

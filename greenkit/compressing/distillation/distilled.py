@@ -72,15 +72,21 @@ class Distilled:
 
 
 def load_distilled(folder: Path | str, *, device: str = "auto") -> Distilled:
-    """Read back what `Distilled.save` wrote. Raises ValueError for a folder without it."""
+    """Read back what `Distilled.save` wrote.
+
+    Raises ValueError for a folder without it, and for files that are cut short or missing.
+    """
     place = Path(folder).expanduser()
     if not (place / ABOUT).is_file():
         raise ValueError(f"{place} holds no {ABOUT}: give a folder that Distilled.save wrote.")
-    about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
-    return Distilled(
-        student=load_compressed(place, device=device),
-        curve=tuple(Point(**point) for point in about["curve"]),
-        charges=Charges.from_dict(about["charges"]),
-        tokens=about["tokens"],
-        stopped_by=about["stopped_by"],
-    )
+    try:
+        about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+        curve = tuple(Point(**point) for point in about["curve"])
+        charges = Charges.from_dict(about["charges"])
+        tokens, stopped_by = about["tokens"], about["stopped_by"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{place / ABOUT} is cut short or no file of Distilled.save ({type(error).__name__}): "
+            "save or copy the folder again."
+        ) from None
+    return Distilled(load_compressed(place, device=device), curve, charges, tokens, stopped_by)
