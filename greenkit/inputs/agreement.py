@@ -20,6 +20,7 @@ from greenkit.inputs.quality import (
     plain,
     scored_windows,
 )
+from greenkit.inputs.reach import refuse_other_tokenizer, refuse_unreadable
 from greenkit.inputs.texts import Text
 from greenkit.inputs.tokens import token_windows
 
@@ -100,7 +101,8 @@ class QualityTest:
         text: a split of `load_text`, or a string.
         windows, window_tokens: see `token_windows`; 16 evenly spaced windows by default.
 
-    Raises ValueError for a text that is too short and where fewer than two windows are asked for.
+    Raises ValueError for a text that is too short, windows longer than the model's context, and
+    where fewer than two windows are asked for.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class QualityTest:
         self.windows = token_windows(
             dense.tokenizer, text, window_tokens=window_tokens, windows=windows
         )
+        refuse_unreadable(dense.model, self.windows.ids)
+        self._tokenizer = dense.tokenizer
         if len(self.windows.numbers) < 2:
             raise ValueError("One window has no spread: compare on two windows or more.")
         losses, right, self._log_p, self._choices = [], [], [], []
@@ -132,11 +136,14 @@ class QualityTest:
     def of(self, model: Any) -> Quality:
         """Hold a torch module, a `LoadedModel` or the result of a compression against the dense.
 
-        Raises ValueError for a model with another vocabulary and where its loss is not finite.
+        Raises ValueError for a model with other tokens or a context shorter than the windows, and
+        where its loss is not finite.
         """
         from torch import nn
 
         network = model if isinstance(model, nn.Module) else model.model
+        refuse_other_tokenizer(self._tokenizer, model)
+        refuse_unreadable(network, self.windows.ids)
         losses, divergences, agreements, right = [], [], [], []
         kept = zip(self._log_p, self._choices, strict=True)
         scored = scored_windows(network, self.windows)
