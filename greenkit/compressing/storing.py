@@ -20,10 +20,22 @@ from greenkit.inputs.assets import AssetError
 from greenkit.inputs.folders import SAVED as ABOUT
 from greenkit.inputs.folders import read_json, refuse_broken_files
 from greenkit.inputs.models import LoadedModel, choose_device, refuse_offloaded
+from greenkit.inputs.reading import head_is_tied
 
 WEIGHTS = "model.safetensors"
 FORMAT = 1
-WRITTEN = ("settings", "packed", "class", "attention", "config", "generation", "loaded")
+WRITTEN = (
+    "method",
+    "settings",
+    "matrices",
+    "before",
+    "packed",
+    "class",
+    "attention",
+    "config",
+    "generation",
+    "loaded",
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ def write_model(
             "shared": shared,
             "class": type(network).__name__,
             "attention": config._attn_implementation,
-            "config": {**values, "tie_word_embeddings": _head_is_tied(network)},
+            "config": {**values, "tie_word_embeddings": head_is_tied(network)},
             "generation": json.loads(network.generation_config.to_json_string(use_diff=False)),
             "loaded": loaded
             and {"name": loaded.name, "trained": loaded.trained, "provenance": loaded.provenance},
@@ -171,12 +183,6 @@ def _tensors(network: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         part = own.untyped_storage().nbytes() > own.numel() * own.element_size()
         tensors[name] = own.clone() if part else own
     return tensors, shared
-
-
-def _head_is_tied(network: Any) -> bool:
-    """Whether the head is the embedding in memory, whatever the configuration says."""
-    head, words = network.get_output_embeddings(), network.get_input_embeddings()
-    return head is not None and head.weight.data_ptr() == words.weight.data_ptr()
 
 
 def _write_both(place: Path, tensors: Mapping[str, torch.Tensor], text: str) -> None:

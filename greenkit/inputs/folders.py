@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ READ_AS_JSON = (
     "model.safetensors.index.json",
     "pytorch_model.bin.index.json",
 )
+SAFETENSORS, PICKLED = "model.safetensors", "pytorch_model.bin"
 POINTER = b"version https://git-lfs"
 NO_LANGUAGE_MODEL = (
     "ForSequenceClassification",
@@ -40,13 +42,18 @@ def refuse_broken_files(folder: Path) -> None:
     for name in READ_AS_JSON:
         if (folder / name).is_file():
             read_json(folder / name)
-    whole = folder / "model.safetensors"
-    index = folder / "model.safetensors.index.json"
-    if whole.is_file():
-        _refuse_broken_weights(whole)
-    elif index.is_file():
-        for name in _shards(index):
-            _refuse_broken_weights(folder / name)
+    if (folder / SAFETENSORS).is_file():
+        _refuse_broken_safetensors(folder / SAFETENSORS)
+    elif (folder / f"{SAFETENSORS}.index.json").is_file():
+        for name in _shards(folder / f"{SAFETENSORS}.index.json"):
+            _refuse_broken_safetensors(folder / name)
+    elif (folder / PICKLED).is_file():
+        _refuse_broken_pickle(folder / PICKLED)
+    elif (folder / f"{PICKLED}.index.json").is_file():
+        for name in _shards(folder / f"{PICKLED}.index.json"):
+            _refuse_broken_pickle(folder / name)
+    else:
+        _refuse_missing(folder / SAFETENSORS)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -136,19 +143,31 @@ def _shards(index: Path) -> list[str]:
     return sorted({str(name) for name in files.values()})
 
 
-def _refuse_broken_weights(path: Path) -> None:
-    """Refuse a safetensors file whose header and size do not agree."""
-    from safetensors import SafetensorError, safe_open
-
+def _refuse_missing(path: Path) -> None:
     if not path.is_file():
         raise AssetError(f"{path} is missing: fetch or copy the whole folder again.")
+
+
+def _refuse_broken_safetensors(path: Path) -> None:
+    """Refuse a file whose header and size do not agree."""
+    from safetensors import SafetensorError, safe_open
+
+    _refuse_missing(path)
     try:
         with safe_open(path, framework="pt"):
             return
     except (OSError, SafetensorError):
-        raise AssetError(
-            f"{path} {_damage(path, 'safetensors')}: fetch or copy it again."
-        ) from None
+        damage = _damage(path, "safetensors")
+        raise AssetError(f"{path} {damage}: fetch or copy it again.") from None
+
+
+def _refuse_broken_pickle(path: Path) -> None:
+    """Refuse a file of torch.save without its end, which is the directory of a zip archive."""
+    _refuse_missing(path)
+    with path.open("rb") as file:
+        of_old_torch = file.read(1) == b"\x80"
+    if not of_old_torch and not zipfile.is_zipfile(path):
+        raise AssetError(f"{path} {_damage(path, 'torch.save file')}: fetch or copy it again.")
 
 
 def _damage(path: Path, kind: str) -> str:

@@ -70,7 +70,8 @@ def refuse_other_tokenizer(one: Any, other: Any) -> None:
     mine, theirs = left.get_vocab(), right.get_vocab()
     if mine == theirs:
         return
-    token = next(t for t in [*mine, *theirs] if mine.get(t) != theirs.get(t))
+    words = sorted(mine, key=lambda word: mine[word]) + sorted(theirs)
+    token = next(word for word in words if mine.get(word) != theirs.get(word))
     raise ValueError(
         f"The two models have different tokenizers ({len(mine):,} and {len(theirs):,} tokens; "
         f"{token!r} is {mine.get(token, 'unknown')} and {theirs.get(token, 'unknown')}): their "

@@ -44,7 +44,7 @@ def read(name: str, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any,
     Raises AssetError for what is no whole causal language model with its tokenizer, and for a name
     on the hub the OSError or ValueError of transformers where files are not there.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
     hub = not Path(name).is_dir()
     options = {"local_files_only": local_files_only, "trust_remote_code": False}
@@ -52,10 +52,12 @@ def read(name: str, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any,
         if hub:
             config, _ = PretrainedConfig.get_config_dict(name, local_files_only=local_files_only)
             refuse_unreadable_config(config, name)
-        with _explained(f"The tokenizer of {name} cannot be read", OWN_TOKENIZER, hub=hub):
+        instead = CLEAN_CACHE if hub else WHOLE_COPY
+        with _explained(f"{name} cannot be read as a causal model", instead, hub=hub):
+            AutoConfig.from_pretrained(name, **options)
+        with _explained(f"The tokenizer of {name} is missing or broken", OWN_TOKENIZER, hub=hub):
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
         refuse_empty_tokenizer(tokenizer, name)
-        instead = CLEAN_CACHE if hub else WHOLE_COPY
         with _explained(f"{name} cannot be read as a causal model", instead, hub=hub):
             # Not model.to(dtype), which would also round the rotary frequencies. What does not
             # fit is no error of transformers here: it is refused below, by name.
@@ -63,7 +65,14 @@ def read(name: str, dtype: torch.dtype, *, local_files_only: bool) -> tuple[Any,
                 name, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
     refuse_incomplete(model, found, name)
+    model.config.tie_word_embeddings = head_is_tied(model)
     return model, tokenizer
+
+
+def head_is_tied(network: Any) -> bool:
+    """Whether the head is the embedding in memory, whatever the configuration says."""
+    head, words = network.get_output_embeddings(), network.get_input_embeddings()
+    return head is not None and head.weight.data_ptr() == words.weight.data_ptr()
 
 
 def refuse_empty_tokenizer(tokenizer: Any, name: str) -> None:
@@ -177,5 +186,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error whose full text is a page, without its full stop or colon."""
-    return (str(error).strip().partition("\n")[0] or type(error).__name__).strip().rstrip(".:")
+    """The first line of an error whose full text is a page; its type where that breaks off."""
+    line = str(error).strip().partition("\n")[0].strip()
+    return type(error).__name__ if not line or line.endswith(":") else line.rstrip(".")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,3 +192,52 @@ def _wheel() -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def words() -> Any:
+    """A tokenizer of 61 words, "w0" to "w60", and three signs."""
+    return tokenizer_of_words()
+
+
+@pytest.fixture
+def word_tokenizer() -> Callable[..., Any]:
+    """Build such a tokenizer of other words: `word_tokenizer(5)` begins with "w5"."""
+    return tokenizer_of_words
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Any]:
+    """Build a model of two blocks and 64 tokens with random weights: `tiny("Llama")`."""
+    return tiny_model
+
+
+def tokenizer_of_words(first: int = 0) -> Any:
+    """Ids 3 to 63 are the words "w<first>" and on."""
+    tokenizers = pytest.importorskip("tokenizers")
+    transformers = pytest.importorskip("transformers")
+    known = {word: number for number, word in enumerate(["<unk>", "<s>", "</s>"])}
+    known |= {f"w{first + number}": number + 3 for number in range(61)}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(known, unk_token="<unk>"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def tiny_model(name: str, kind: str = "ForCausalLM", **values: Any) -> Any:
+    """A model of transformers by the name of its architecture and of what it is for."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    if name == "GPT2":
+        kind = "LMHeadModel" if kind == "ForCausalLM" else kind
+        sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 16}
+    if name == "T5":
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    signs = {"vocab_size": 64, "pad_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+    wide = {} if name == "GPT2" else {"intermediate_size": 48, "max_position_embeddings": 32}
+    config = getattr(transformers, f"{name}Config")(**{**signs, **wide, **sizes, **values})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return getattr(transformers, f"{name}{kind}")(config).eval()
