@@ -112,8 +112,8 @@ def test_a_teacher_with_another_tokenizer_is_refused_before_work(
 def test_a_teacher_of_shorter_context_is_refused_before_work(tiny: Any) -> None:
     from greenkit.compressing import distill
 
+    longer = tiny("GPT2", n_positions=32, n_layer=1)
     with pytest.raises(ValueError, match="longer than the 16 that"):
-        longer = tiny("GPT2", n_positions=32, n_layer=1)
         distill(tiny("GPT2"), longer, windows=torch.ones(4, 20).long())
 
 
