@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from greenkit.compressing.result import size_of
 from greenkit.foundations import Quantity, Ratio
+from greenkit.inputs.reach import refuse_beyond_context
 from greenkit.metering import EnergyMeter
 from greenkit.metering.compare import Comparison, compare
 
@@ -103,8 +104,8 @@ def serve(
         rounds: so many, at least two, in windows that the sensor resolves, instead of a budget.
         batch: so many times the page at once; a token's share is that of all of them.
 
-    Raises ValueError for no model, fewer than one new token or page, a budget that is not above 0
-    or fewer than two rounds.
+    Raises ValueError for no model, fewer than one new token or page, page and new tokens that do
+    not fit in a model's context, a budget that is not above 0 or fewer than two rounds.
     """
     begin = time.perf_counter()
     if new_tokens < 1 or batch < 1:
@@ -116,6 +117,7 @@ def serve(
     spent: dict[tuple[str, str], list[float]] = {}
     variants: dict[str, Callable[[], object]] = {}
     for name, network in networks.items():
+        refuse_beyond_context(network, page.shape[1], new_tokens=new_tokens + 1)
         cache, first = _read(network, page)
         work: dict[str, Callable[[], object]] = {
             "prefill": partial(_read, network, page),

@@ -61,6 +61,15 @@ def test_prompt_and_reply_together_must_fit(tiny: Any, words: Any) -> None:
         generate(loaded, prompt, new_tokens=8)
 
 
+def test_a_page_and_what_is_written_behind_it_must_fit(tiny: Any) -> None:
+    from greenkit import EnergyMeter
+    from greenkit.compressing.serving import serve
+
+    page = torch.ones(1, 12).long()
+    with pytest.raises(ValueError, match="more than the 16 that"):
+        serve({"it": tiny("GPT2")}, page, meter=EnergyMeter([]), new_tokens=5)
+
+
 def test_an_empty_prompt_is_refused(tiny: Any, words: Any) -> None:
     with pytest.raises(ValueError, match="no token to read"):
         generate(held(tiny("GPT2"), words), "", new_tokens=1)
