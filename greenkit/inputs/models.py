@@ -11,7 +11,8 @@ from greenkit.inputs import cache
 from greenkit.inputs.assets import ASSETS, AssetError
 from greenkit.inputs.fetching import fetch
 from greenkit.inputs.gguf import converted, quiet
-from greenkit.inputs.reading import first_line, read
+from greenkit.inputs.reading import first_line
+from greenkit.inputs.reading import read as _read
 from greenkit.inputs.reading import read_folder as _folder
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _default(dtype: torch.dtype) -> tuple[Any, Any, str]:
         f"{asset.attribution} ({asset.licence}), from {asset.package.name} "
         f"{asset.package.version}, sha256 {asset.sha256[:12]}…; weights de-quantized from 4 bits"
     )
-    return *read(str(folder), dtype, local_files_only=True), provenance
+    return *_read(str(folder), dtype, local_files_only=True), provenance
 
 
 def _untrained_gpt2(dtype: torch.dtype) -> tuple[Any, Any, str]:
@@ -202,13 +203,13 @@ def _hub(name: str, dtype: torch.dtype) -> tuple[Any, Any, str]:
     model = None
     if cached:
         try:
-            model, tokenizer = read(name, dtype, local_files_only=True)
+            model, tokenizer = _read(name, dtype, local_files_only=True)
         except (OSError, ValueError):  # only part of it is in the hub's cache
             model = None
     if model is None:
         _ask_hub(name, known)
         try:
-            model, tokenizer = read(name, dtype, local_files_only=False)
+            model, tokenizer = _read(name, dtype, local_files_only=False)
         except (OSError, ValueError) as error:
             why = first_line(error)
             raise AssetError(f"{name!r} cannot be loaded from the hub: {why}.") from None
