@@ -41,7 +41,7 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        kind, owner, state = content["format"], dict(content["run"]), dict(content["state"])
+        kind, owner, state = content["format"], content["run"], content["state"]
     except MemoryError:
         raise
     except Exception as error:  # of zip, pickle, struct or torch, as the bytes happen to fall
@@ -49,6 +49,8 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
             f"{path} is no checkpoint of this course, or is cut short ({type(error).__name__}): "
             "it stays as it is; give another file, or remove it to begin anew."
         ) from None
+    if not (isinstance(owner, dict) and isinstance(state, dict)):
+        raise ValueError(f"{path} is no checkpoint of this course: give another file.")
     if kind != FORMAT:
         raise ValueError(f"{path} has format {kind}; this greenkit reads {FORMAT}.")
     different = [
@@ -61,7 +63,7 @@ def read_checkpoint(path: Path, run: Mapping[str, Any]) -> dict[str, Any] | None
             f"{path} is a checkpoint of another run: {'; '.join(different)}. Go on with the same "
             "settings, or give another file."
         )
-    return state
+    return dict(state)
 
 
 def fingerprint(module: nn.Module) -> str:
