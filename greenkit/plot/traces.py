@@ -83,7 +83,8 @@ def trace(
         ax.text(middle, top / 2, "no data", ha="center", backgroundcolor=CARD)
     handles: list[Any] = [Patch(facecolor=MUTED, edgecolor=CARD, hatch=hatch, label=_source(line))]
     if truth is not None:
-        times = [edges[0] + (edges[-1] - edges[0]) * i / 2000 for i in range(2001)]
+        first = max(edges[0], -origin)  # the truth begins with its own clock
+        times = [first + (edges[-1] - first) * i / 2000 for i in range(2001)]
         true = [truth(time_s + origin) for time_s in times]
         handles += ax.plot(times, true, "--", color=VERMILION, linewidth=1.5, label="true power")
         top = max(top, *true)

@@ -12,7 +12,7 @@ from greenkit.authoring.cells import code_cells, read_notebook
 from greenkit.authoring.claims import recorded_claims
 from greenkit.authoring.records import stale_results
 from greenkit.course.cards import budget
-from greenkit.course.runs import QUICK, read_record
+from greenkit.course.runs import QUICK, quick_runs, read_record, reference_runs
 
 ROOT = Path(__file__).parents[2]
 LABS = sorted(ROOT.glob("labs/[0-9]*.ipynb"))
@@ -68,10 +68,9 @@ def test_the_card_shows_time_energy_memory_and_what_is_missing():
 def test_the_stored_card_of_a_lab_is_what_today_s_records_give(lab):
     notebook = read_notebook(lab)
     (stored,) = (cell["outputs"][0] for cell in notebook["cells"] if "budget_card" in str(cell))
-    runs = [read_record(path) for path in EVERY if path.name.startswith(f"{lab.stem}.")]
-    full = [run for run in runs if run.record["size"] == "full"]
-    quick = [run for run in runs if run.record["size"] == "quick"]
-    assert "".join(stored["data"]["text/html"]) == budget(full, quick)[0]
+    name = lab.stem.partition("_")[2]
+    page, _ = budget(reference_runs(name), quick_runs(name))
+    assert "".join(stored["data"]["text/html"]) == page
 
 
 def test_stale_results_and_missing_runs_are_listed(tmp_path, capsys):
