@@ -59,7 +59,7 @@ def dots(
     smallest = min(value for value, _, _ in values.values())
     if smallest > 0 and max(value for value, _, _ in values.values()) > LOG_FROM * smallest:
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda tick, _: f"{tick:,.4g}")
+        ax.xaxis.set_major_formatter(lambda tick, _: f"{tick:,.0f}" if tick >= 1 else f"{tick:g}")
     if reference is not None:
         ax.axvline(reference[0], color=INK, linewidth=1.2, linestyle="--")
         ax.set_title(f"dashed: {reference[1]}", fontsize=SMALL_PT, loc="left")
