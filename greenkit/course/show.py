@@ -9,6 +9,7 @@ from typing import Any
 
 from greenkit.plot.page import badged
 
+LONGEST_VALUE = 48  # characters: a longer cell is a sentence, whose words are its own
 NUMBER = re.compile(r"(?:\*\*)?[~−+<>≤≥±-]?\d")
 
 
@@ -52,7 +53,8 @@ def markdown_table(
 ) -> str:
     """A Markdown table whose columns of numbers are aligned to the right.
 
-    Words of provenance become badges. Cells are escaped so that a bar does not break them.
+    Words of provenance become badges, save in cells that quote a sentence. Cells are escaped so
+    that a bar does not break them.
 
     Args:
         header, rows: texts; what all rows share belongs into the note.
@@ -60,7 +62,7 @@ def markdown_table(
         note: a line below the table.
         fold: where it is given, the table lies in a fold of that name.
     """
-    cells = [[badged(str(cell).replace("|", "\\|")) for cell in row] for row in rows]
+    cells = [[_cell(str(cell)) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True)) if cells else [()] * len(header)
     rule = ["---:" if _numbers(column) else "---" for column in columns]
     if best is not None:
@@ -73,6 +75,11 @@ def markdown_table(
 def folded(markdown: str, name: str) -> str:
     """Markdown in a fold of that name."""
     return f"<details><summary>{name}</summary>\n\n{markdown}\n\n</details>"
+
+
+def _cell(text: str) -> str:
+    escaped = text.replace("|", "\\|")
+    return escaped if len(text) > LONGEST_VALUE else badged(escaped)
 
 
 def _numbers(column: Sequence[str]) -> bool:
