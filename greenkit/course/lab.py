@@ -231,7 +231,10 @@ class Lab:
 
     def show_tools(self) -> None:
         """What well-known tools said of one and the same burst of work (recorded)."""
-        show_markdown(tools.burst_table(tools.tool_results()))
+        results = tools.tool_results()
+        if results is not None:
+            tools.burst_figure(results)
+        show_markdown(folded(tools.burst_table(results), "What each answer is made of"))
 
     def show_published(self) -> None:
         """Published J/token of large models, to stand beside one's own result."""

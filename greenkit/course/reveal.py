@@ -108,5 +108,6 @@ def _band(value: Reading | Quantity | float, reference: Any, run: Run) -> str:
 
 def published() -> str:
     """Published J/token of large models as a table."""
-    rows = [(p.what, p.text, p.boundary, p.citation) for p in JOULES_PER_TOKEN]
-    return markdown_table(("published", "energy", "boundary", "source"), rows)
+    rows = [(p.what, p.text, p.citation) for p in JOULES_PER_TOKEN]
+    counted = ", ".join(dict.fromkeys(p.boundary for p in JOULES_PER_TOKEN))
+    return markdown_table(("published", "energy", "source"), rows, note=f"Counted: {counted}.")

@@ -24,6 +24,7 @@ OURS = "greenkit"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 SQUARE_WAVE = "square 60/300 W, 0.37 s"
 MARKERS = "osD^vP"
+PARTS = {"cpu": "CPU", "ram": "memory", "PUE": "the building (PUE)"}
 NOT_RECORDED = "Not recorded yet: `make bench` runs the comparison."
 
 
@@ -42,26 +43,56 @@ def burst_table(results: Mapping[str, Any] | None) -> str:
     """What each tool reported for one and the same burst of CPU work, and of what it is made."""
     if results is None:
         return NOT_RECORDED
-    rows = []
-    seen = set()
+    rows = [(_name(results, row["tool"]), *_burst_cells(row)) for row in _first_answers(results)]
+    return markdown_table(("tool", "reports", "made of"), rows, note=_where(results))
+
+
+def burst_figure(results: Mapping[str, Any]) -> Figure:
+    """The answers of `burst_table` side by side; a tool without an answer is named in the text."""
+    from greenkit import plot
+
+    found = _first_answers(results)
+    given = sorted((row for row in found if "error" not in row), key=lambda row: row["total_j"])
+    failed = [row["tool"] for row in found if "error" in row]
+    named = [row["tool"] for row in given if row["provenance_in_result"]]
+    ends = {row["tool"]: row["interval_j"] or (row["total_j"],) * 2 for row in given}
+    answers = [_answer(row) for row in given]
+    said = [f"{row['tool']} {answer}" for row, answer in zip(given, answers, strict=True)]
+    return plot.dots(
+        {row["tool"]: (row["total_j"], *ends[row["tool"]]) for row in given},
+        label="energy of one burst of work (J)",
+        alt=f"Dot plot of what tools reported for the same work: {_listed(said)}.",
+        caption=f"One burst of {given[0]['duration_s']:.0f} s, {len(found)} tools: "
+        f"{_listed(answers)}"
+        + "".join(f", and {tool} fails" for tool in failed)
+        + f". Only {_listed(named)} gives an interval and a word for where its answer comes from.",
+        source=f"{_where(results)[:-1]}: {', '.join(_name(results, row['tool']) for row in found)}",
+    )
+
+
+def _first_answers(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    first: dict[str, Mapping[str, Any]] = {}
     for row in results["burst"]:
-        if row["tool"] in seen:
-            continue
-        seen.add(row["tool"])
-        rows.append((_name(results, row["tool"]), *_burst_cells(row)))
-    header = ("tool", "reports", "made of", "says in its result where it comes from")
-    return f"{markdown_table(header, rows)}\n\n{_where(results)}"
+        first.setdefault(row["tool"], row)
+    return list(first.values())
 
 
-def _burst_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    if "error" in row:
-        return f"an error: {row['error'][:60]}", "", ""
-    value = f"**{row['total_j']:.3g} J**"
+def _answer(row: Mapping[str, Any]) -> str:
     if row["interval_j"]:
-        low, high = row["interval_j"]
-        value = format_interval(row["total_j"], low, high, "J", approximate=True)
-    parts = [f"{part} {joules:.3g} J" for part, joules in row["parts_j"].items() if joules]
-    return value, ", ".join(parts) or "nothing", ", ".join(row["provenance_in_result"]) or "no"
+        return format_interval(row["total_j"], *row["interval_j"], "J", approximate=True)
+    return f"{row['total_j']:.3g} J"
+
+
+def _burst_cells(row: Mapping[str, Any]) -> tuple[str, str]:
+    if "error" in row:
+        return f"no answer ({row['error'].partition(':')[0]})", ""
+    word = ", ".join(row["provenance_in_result"])
+    parts = [
+        f"{PARTS.get(part, part)} {joules:.3g} J"
+        for part, joules in row["parts_j"].items()
+        if joules
+    ]
+    return f"**{_answer(row)}** {word}".strip(), ", ".join(parts) or "nothing"
 
 
 def windows_table(results: Mapping[str, Any] | None, wave: str, windows: str) -> str:
