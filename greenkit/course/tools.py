@@ -79,7 +79,8 @@ def _first_answers(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _answer(row: Mapping[str, Any]) -> str:
     if row["interval_j"]:
-        return format_interval(row["total_j"], *row["interval_j"], "J", approximate=True)
+        low, high = row["interval_j"]
+        return format_interval(row["total_j"], low, high, "J", approximate=True)
     return f"{row['total_j']:.3g} J"
 
 
