@@ -52,7 +52,9 @@ class RecordedLab:
     def show(self, markdown: str) -> None:
         """Nothing is displayed here."""
 
-    def show_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def show_table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]], **look: object
+    ) -> None:
         """Nothing is displayed here."""
 
 

@@ -11,7 +11,7 @@ COLUMNS = 72
 KEY = "mystnb"
 SEEN = ("text/html", "text/markdown", "image/png", "image/svg+xml")
 LABELS = (
-    ("How this is checked", ("lab.claim", "claim_ratio(", "key_result(")),
+    ("How this is checked", ("lab.claim", "key_result(")),
     ("Code of this figure", ("plot.", "Figure(", "show_quality(")),
     ("Code of this table", ("table(",)),
     ("Code of this calculator", ("calculator(",)),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenkit.course.tools import NOT_RECORDED, tool_results
 from greenkit.foundations import format_interval
+from greenkit.plot.page import badge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def _caption(results: Mapping[str, Any], found: Sequence[Answer]) -> str:
     return (
         f"Matrix products for {seconds:.0f} s on a virtual machine without an energy sensor. What "
         f"they really took is not known: {' and '.join(blind)} found nothing to add up, the other "
-        'answers are <span class="gk-badge gk-estimated">estimated</span>, and only '
+        f"answers are {badge('estimated')}, and only "
         f"the result of {' and '.join(honest)} says so. They do not even count the same things: "
         f"{memory_j:.0f} J of CodeCarbon’s answer are memory, "
         f"{building_j:.0f} J of carbontracker’s are for the building around it. "

@@ -72,20 +72,17 @@ def execute(path: Path, *, timeout_s: int = 300) -> None:
         {"kernelspec": KERNEL, "language_info": {"name": "python"}, KEY: {}}
     )
     notebook.metadata[KEY]["source_sha256"] = source_hash(notebook)
-    nbformat.write(notebook, path)
     if keep_quick_run(path) is not None:
-        renew_card(path)
+        renew_card(notebook.cells, path.stem.partition("_")[2])
+    nbformat.write(notebook, path)
 
 
-def renew_card(path: Path) -> None:
+def renew_card(cells: Sequence[Any], lab: str) -> None:
     """Show in a lab's card the run that it just left: the card was drawn before that run ended."""
-    notebook = read_notebook(path)
-    name = path.stem.partition("_")[2]
-    page, plain = budget(reference_runs(name), quick_runs(name))
-    for cell in notebook["cells"]:
-        if CARD_TAG in cell.get("metadata", {}).get("tags", []):
+    page, plain = budget(reference_runs(lab), quick_runs(lab))
+    for cell in cells:
+        if CARD_TAG in cell["metadata"].get("tags", []):
             cell["outputs"][0]["data"] = {"text/html": page, "text/plain": plain}
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def keep_quick_run(path: Path) -> Path | None:

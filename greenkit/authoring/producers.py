@@ -108,7 +108,7 @@ class _WithoutGuards(ast.NodeTransformer):
         binds = any(isinstance(each, ast.NamedExpr) for each in ast.walk(node.test))
         if _only_raises(node.body) and not node.orelse and not binds:
             return None
-        return self._filled(node)
+        return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         call = node.value
@@ -119,7 +119,7 @@ class _WithoutGuards(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Try(self, node: ast.Try) -> ast.AST | list[ast.stmt]:
-        found = self._filled(node)
+        found = self.generic_visit(node)
         assert isinstance(found, ast.Try)
         plain = not found.orelse and not found.finalbody
         if plain and all(_only_raises(handler.body) for handler in found.handlers):
@@ -127,9 +127,6 @@ class _WithoutGuards(ast.NodeTransformer):
         return found
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        return self._filled(node)
-
-    def _filled(self, node: ast.AST) -> ast.AST:
         found = super().generic_visit(node)
         if getattr(found, "body", None) == []:
             found.body = [ast.Pass()]  # type: ignore[attr-defined]

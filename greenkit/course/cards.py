@@ -9,7 +9,7 @@ from typing import Any
 
 from greenkit.course.runs import Run
 from greenkit.foundations import Provenance, Reading
-from greenkit.metering import EnergyMeter
+from greenkit.metering import EnergyMeter, SensorInfo
 from greenkit.plot.page import badge, badged
 
 STATES = {
@@ -43,16 +43,19 @@ def counted(states: Sequence[str]) -> str:
     return ", ".join(f"{found[state]} {words}" for state, words in STATES.items() if found[state])
 
 
+def spread(info: SensorInfo) -> str:
+    """How far off a sensor may be, in a few characters: a factor, or ± two uncertainties."""
+    return f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
+
+
 def machine(device: Mapping[str, Any], meter: EnergyMeter, details: str) -> str:
     """The device and how its energy is known in one line; all that was looked for in a fold."""
     found = [sensor.info for sensor in meter.sensors]
     best = [info for info in found if info.provenance is not Provenance.ESTIMATED]
     ways = []
     for info in best or found:
-        interval = f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
-        ways.append(
-            f"{badge(info.provenance.value)} {interval} <small>({escape(info.name)})</small>"
-        )
+        name = f"<small>({escape(info.name)})</small>"
+        ways.append(f"{badge(info.provenance.value)} {spread(info)} {name}")
     if not found:
         ways = ["not measured: there is no sensor, and nothing to estimate from"]
     elif not best:

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from greenkit.course.cards import spread
 from greenkit.course.runs import Run
 from greenkit.course.show import markdown_table, number
 from greenkit.foundations import Quantity, Reading
@@ -24,8 +25,7 @@ def doctor(device: Mapping[str, Any], meter: EnergyMeter) -> str:
     lines = [f"device    {device['name']} ({device['memory_gb']:g} GB)"]
     for sensor in meter.sensors:
         info = sensor.info
-        interval = f"×/÷ {info.factor:g}" if info.factor > 1 else f"± {2 * info.gain:.0%}"
-        lines.append(f"sensor    {info.name}: {info.provenance.value}, {interval}")
+        lines.append(f"sensor    {info.name}: {info.provenance.value}, {spread(info)}")
         lines.append(f"          {info.method}; sees {info.domain.value}")
     for reason in meter.reasons:
         lines += textwrap.wrap(f"missing   {reason}", WIDTH, subsequent_indent=" " * 10)

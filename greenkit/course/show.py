@@ -26,22 +26,21 @@ def in_jupyter() -> bool:
 
 def show_markdown(markdown: str) -> None:
     """Display Markdown in Jupyter, or print it."""
-    if not in_jupyter():
-        print(markdown)
-        return
-    from IPython.display import display
-
-    display({"text/markdown": markdown, "text/plain": markdown}, raw=True)  # type: ignore[no-untyped-call]
+    _show("text/markdown", markdown, markdown)
 
 
 def show_html(page: str, plain: str) -> None:
     """Display HTML in Jupyter, or print the plain text."""
+    _show("text/html", page, plain)
+
+
+def _show(kind: str, content: str, plain: str) -> None:
     if not in_jupyter():
         print(plain)
         return
     from IPython.display import display
 
-    display({"text/html": page, "text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]
+    display({kind: content, "text/plain": plain}, raw=True)  # type: ignore[no-untyped-call]
 
 
 def markdown_table(
@@ -84,8 +83,10 @@ def _numbers(column: Sequence[str]) -> bool:
 
 def number(value: float, digits: int = 3) -> str:
     """A number for people: 5,450 and 0.0023, and a power of ten only far from 1."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}".lstrip("-") if value == 0 else f"{value:g}"
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
+        return f"{value:g}"
     power = math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))
     if not -4 <= power < 7:
         rest = f"{value / 10**power:.{digits - 1}f}".rstrip("0").rstrip(".")

@@ -42,7 +42,7 @@ _OTHER_NAMES = {
     "turkey": "TUR",
     "türkiye": "TUR",
     "united states of america": "USA",
-    "viet nam": "VNM",
+    "viet nam": "VNM",  # codespell:ignore nam
 }
 ALIKE, SUGGESTIONS = 0.7, 3
 

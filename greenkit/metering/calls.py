@@ -126,7 +126,7 @@ def _async_generator(function: Callable[..., Any], block: Block) -> Any:
                     except StopAsyncIteration:
                         return
                     try:
-                        step = source.asend((yield item))
+                        step = source.asend((yield item))  # codespell:ignore asend
                     except GeneratorExit:
                         raise
                     except BaseException as error:  # thrown in by whoever iterates

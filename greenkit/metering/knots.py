@@ -7,7 +7,7 @@ from collections import deque
 from itertools import pairwise
 from statistics import fmean, median
 
-from greenkit.metering.sensor import Kind, SensorInfo
+from greenkit.metering.sensor import Kind, SensorInfo, counter_fault
 
 BEATS = 60  # how many intervals tell the tick
 HELD_POLLS = 5  # a power value may be up to this many polls old (cards refresh it every 100 ms)
@@ -105,18 +105,12 @@ class Knots:
 
         A leap that the counter takes back at once is a slip of one read, one that it keeps is not.
         """
-        name, suspect = self.info.name, self._suspect
-        if joules < previous:
-            return f"the counter of {name} went backwards"
         late_s = self.info.poll_s
         if self.info.kind is Kind.TICKS:  # what a tick shows was drawn since the one before it
             late_s = max(late_s, self.tick_s if math.isfinite(self.tick_s) else GAP_S)
         most_j = self.info.highest_w * (time_s - self._moved_s + late_s)
-        kept = suspect is not None and previous < suspect <= joules
-        if kept or joules - previous > most_j:
-            leap_j = joules - previous
-            return f"the counter of {name} leapt by {leap_j:.3g} J, more than it can draw"
-        return ""
+        kept = self._suspect is not None and previous < self._suspect <= joules
+        return counter_fault(self.info, joules - previous, 0.0 if kept else most_j)
 
     def end_gap(self, time_s: float) -> None:
         """Valid data again: what lies between the failure and this instant is a gap."""

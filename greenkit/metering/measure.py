@@ -13,7 +13,7 @@ from numbers import Integral
 
 from greenkit.foundations import Quantity, Reading
 from greenkit.metering.calls import refuse_lazy, refuse_unfinished
-from greenkit.metering.meter import EnergyMeter, NotMeasuredError
+from greenkit.metering.meter import CLOSED, EnergyMeter, NotMeasuredError
 
 CHECK_S = 0.1
 
@@ -123,7 +123,7 @@ def refuse_closed(meter: EnergyMeter | None) -> None:
     if not (meter is None or hasattr(meter, "curves")):
         raise TypeError(f"meter is an open EnergyMeter, got {meter!r:.60}")
     if isinstance(meter, EnergyMeter) and not meter.is_open:
-        raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
+        raise RuntimeError(CLOSED)
 
 
 def refuse_bad_counts(**counts: object) -> None:

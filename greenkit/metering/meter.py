@@ -30,6 +30,7 @@ from greenkit.metering.window import (
 __all__ = ["EnergyMeter", "NotMeasuredError", "Window"]
 
 F = TypeVar("F")
+CLOSED = "this meter is closed: open it with `with EnergyMeter() as meter:`"
 
 
 class EnergyMeter:
@@ -161,7 +162,7 @@ class EnergyMeter:
         """
         refuse_bad_work(name, work)
         if not self.is_open:
-            raise RuntimeError("this meter is closed: open it with `with EnergyMeter() as meter:`")
+            raise RuntimeError(CLOSED)
         return Window(name, work, self, self.curves)
 
     def watch(self, name: str, **work: float) -> Callable[[F], F]:

@@ -94,6 +94,15 @@ def has_power_beside(sensor: Sensor) -> TypeGuard[CounterWithPower]:
     return sensor.info.kind is Kind.TICKS and isinstance(sensor, CounterWithPower)
 
 
+def counter_fault(info: SensorInfo, leap_j: float, most_j: float) -> str:
+    """Why a counter cannot move by `leap_j` where at most `most_j` was drawn; empty if it can."""
+    if leap_j < 0:
+        return f"the counter of {info.name} went backwards"
+    if leap_j > most_j:
+        return f"the counter of {info.name} leapt by {leap_j:.3g} J, more than it can draw"
+    return ""
+
+
 def number_from(sensor: Sensor, value: object) -> float:
     """What a sensor returned, as a float. Raises SensorError where it is no number."""
     if not isinstance(value, Real) or isinstance(value, bool):

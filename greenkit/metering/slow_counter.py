@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from greenkit.metering.anchors import Anchor, Anchors
 from greenkit.metering.curve import EnergyCurve
 from greenkit.metering.overhead import Allowance
+from greenkit.metering.sensor import counter_fault
 from greenkit.metering.ticks import PERIOD_S, Ticks
 
 FINE_COUNT_S, FINE_SAMPLE_S = 0.022, 0.007  # how well the instants of ticks are worth knowing
@@ -142,11 +143,8 @@ class SlowCounter:
         self._stuck_j, last = None, self._last
         if last is not None:
             most_j = self.curve.info.highest_w * (after_s - self._moved_s + self.ticks.period_s)
-            leap_j = joules - last.joules
-            if not 0 <= leap_j <= most_j:
-                leapt = f"leapt by {leap_j:.3g} J, more than it can draw"
-                what = "went backwards" if leap_j < 0 else leapt
-                self.failed(before_s, f"the counter of {name} {what}")
+            if fault := counter_fault(self.curve.info, joules - last.joules, most_j):
+                self.failed(before_s, fault)
                 last = None
         self._read_s, self.cost_s = after_s - before_s, cost_s
         moved = last is None or joules > last.joules

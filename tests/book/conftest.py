@@ -16,7 +16,15 @@ from typing import Any, NoReturn
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("_config.yml", "_toc.yml", "book/**/*", "labs/*.ipynb", "_static/*", "_extra/**/*")
+SOURCES = (
+    "_config.yml",
+    "_toc.yml",
+    "book/**/*",
+    "labs/*.ipynb",
+    "greenkit/authoring/*.py",
+    "_static/*",
+    "_extra/**/*",
+)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -152,7 +152,11 @@ def test_an_async_generator_takes_what_is_sent_and_thrown_and_is_closed(meter, w
 
     async def use():
         values = work()
-        seen = [await anext(values), await values.asend(5), await values.athrow(KeyError())]
+        seen = [
+            await anext(values),
+            await values.asend(5),  # codespell:ignore asend
+            await values.athrow(KeyError()),
+        ]
         await values.aclose()
         return seen
 
