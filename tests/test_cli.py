@@ -221,7 +221,8 @@ def test_a_file_that_cannot_be_run_exits_with_126(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose orphans they are")
 def test_meter_says_what_a_command_leaves_running() -> None:
-    script = "sleep 20 >&- 2>&- <&- & echo $!"
+    named = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done'  # until then it is still a shell
+    script = f"sleep 20 >&- 2>&- <&- & {named}; echo $!"
     result = run("meter", "--", "sh", "-c", script)
     os.kill(int(result.stdout), signal.SIGKILL)
     assert (
